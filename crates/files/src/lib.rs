@@ -1,0 +1,1 @@
+//! Files: POSIX semantics over a volume, without a kernel

@@ -1,0 +1,11 @@
+//! What every process needs and a simulation must be able to replace: clock, randomness, shutdown; and
+//! telemetry. It holds no noun of the domain.
+
+pub mod clock;
+pub mod random;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use random::Random;
+pub use shutdown::Shutdown;

@@ -1,0 +1,1 @@
+//! The server: engines wired to listeners

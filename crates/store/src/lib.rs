@@ -1,0 +1,25 @@
+//! A volume: one durable log, with an index and segments over a bucket.
+//!
+//! Engines see three things here. A [`Batch`] of rows is committed at once and becomes durable in the order
+//! of the log; *payload* (file bytes, record batches) is appended to the same log before the rows that point
+//! at it and never enters the index; [`Volume::durable`] waits until a position of the log is on stable
+//! storage. Reads, scans and snapshots see one cut over rows and payload.
+//!
+//! Reading order: [`volume`] (the interface), [`batch`] and [`pointer`] (what goes through it), [`memory`]
+//! (the small model that tests compare with), [`keys`] (who owns which keys), [`limits`].
+
+pub mod batch;
+pub mod error;
+pub mod keys;
+pub mod limits;
+pub mod log;
+pub mod memory;
+pub mod pointer;
+pub mod volume;
+
+pub use batch::{Batch, Mutation};
+pub use error::{Error, Result};
+pub use keys::{KeyRange, Space};
+pub use memory::MemoryVolume;
+pub use pointer::{Payload, Pointer, Position, Value};
+pub use volume::{Isolation, Read, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};

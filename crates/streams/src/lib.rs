@@ -1,0 +1,1 @@
+//! Streams: partitions, offsets, groups and retention, without Kafka

@@ -1,0 +1,1 @@
+//! Tables: schemas, rows, transactions and SQL, without a wire protocol
