@@ -49,6 +49,15 @@ pub enum Space {
 }
 
 impl Space {
+    /// The spaces whose rows may point at payload. Collecting scans these and no others, so a pointer in a row
+    /// of another space is refused.
+    pub const WITH_PAYLOAD: [Self; 3] = [Self::Block, Self::StreamIndex, Self::TableChunk];
+
+    /// The space that a key lies in, if it may hold payload.
+    pub fn with_payload_of(key: &[u8]) -> Option<Self> {
+        Self::WITH_PAYLOAD.into_iter().find(|space| key.first() == Some(&(*space as u8)))
+    }
+
     /// A key of this space: the tag and then the parts, one behind the other.
     pub fn key(self, parts: &[&[u8]]) -> Bytes {
         let mut key = BytesMut::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
