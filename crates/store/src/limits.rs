@@ -70,3 +70,6 @@ pub const INDEX_GARBAGE_AGE: std::time::Duration = std::time::Duration::from_sec
 
 /// Characters of a snapshot's name.
 pub const SNAPSHOT_NAME_MAX: usize = 100;
+
+/// Problems that a check reports before it only counts on: a person reads them.
+pub const FSCK_PROBLEMS_MAX: usize = 1000;
