@@ -9,6 +9,7 @@
 //! (the small model that tests compare with), [`keys`] (who owns which keys), [`limits`].
 
 pub mod batch;
+pub mod bucket;
 pub mod error;
 pub mod keys;
 pub mod limits;
@@ -18,6 +19,7 @@ pub mod pointer;
 pub mod volume;
 
 pub use batch::{Batch, Mutation};
+pub use bucket::Bucket;
 pub use error::{Error, Result};
 pub use keys::{KeyRange, Space};
 pub use memory::MemoryVolume;
