@@ -65,8 +65,11 @@ fn fuse() -> Finding {
             what,
             verdict: Verdict::Missing,
             found: format!("/dev/fuse cannot be opened: {error}"),
-            advice: Some("load the module with `sudo modprobe fuse`; in a container, pass --device /dev/fuse \
-                          --cap-add SYS_ADMIN; or go without a mount: ballast up --no-mount".to_owned()),
+            advice: Some(
+                "load the module with `sudo modprobe fuse`; in a container, pass --device /dev/fuse \
+                          --cap-add SYS_ADMIN; or go without a mount: ballast up --no-mount"
+                    .to_owned(),
+            ),
         },
     }
 }

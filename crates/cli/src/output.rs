@@ -55,7 +55,9 @@ pub fn seconds(seconds: f64) -> String {
     match seconds {
         short if short < 60.0 => format!("{short:.0} s"),
         minutes if minutes < 3600.0 => format!("{:.0} min {:.0} s", (minutes / 60.0).floor(), minutes % 60.0),
-        hours if hours < 86_400.0 => format!("{:.0} h {:.0} min", (hours / 3600.0).floor(), (hours % 3600.0 / 60.0).floor()),
+        hours if hours < 86_400.0 => {
+            format!("{:.0} h {:.0} min", (hours / 3600.0).floor(), (hours % 3600.0 / 60.0).floor())
+        }
         days => format!("{:.0} d {:.0} h", (days / 86_400.0).floor(), (days % 86_400.0 / 3600.0).floor()),
     }
 }

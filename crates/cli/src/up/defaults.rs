@@ -12,7 +12,8 @@ pub fn bucket_directory() -> Option<PathBuf> {
 
 pub fn bucket() -> anyhow::Result<String> {
     let directory = bucket_directory();
-    let directory = directory.ok_or_else(|| advised("HOME is not set, so there is no data directory", "--bucket DIR"))?;
+    let directory =
+        directory.ok_or_else(|| advised("HOME is not set, so there is no data directory", "--bucket DIR"))?;
     file_url(&directory)
 }
 
@@ -32,6 +33,7 @@ fn file_url(directory: &Path) -> anyhow::Result<String> {
 
 pub fn mount() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = home.ok_or_else(|| advised("HOME is not set, so there is no default mount", "--mount DIR or --no-mount"))?;
+    let home =
+        home.ok_or_else(|| advised("HOME is not set, so there is no default mount", "--mount DIR or --no-mount"))?;
     Ok(home.join("ballast"))
 }

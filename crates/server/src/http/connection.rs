@@ -38,7 +38,10 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
 }
 
 /// The next connection, as soon as there is room for one more. Those beyond wait in the system's queue.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.expect("nobody closes the semaphore");
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),
