@@ -13,6 +13,8 @@ pub(crate) mod candidates;
 mod collect;
 mod compaction;
 mod cut;
+mod fsck;
+mod inspect;
 mod open;
 mod relocate;
 mod rows;
@@ -23,6 +25,8 @@ pub(crate) mod value;
 pub(crate) mod wal;
 
 pub use collect::Collected;
+pub use fsck::{Progress as FsckProgress, Report as FsckReport, hex};
+pub use inspect::LoggedRow;
 pub use open::{Components, Gate, Store, VolumeId};
 pub use settle::Settled;
 

@@ -70,3 +70,27 @@ pub const INDEX_GARBAGE_AGE: std::time::Duration = std::time::Duration::from_sec
 
 /// Characters of a snapshot's name.
 pub const SNAPSHOT_NAME_MAX: usize = 100;
+
+/// Problems that a check reports before it only counts on: a person reads them.
+pub const FSCK_PROBLEMS_MAX: usize = 1000;
+/// Pieces in which a long object of a local bucket is read: large enough that the hop to a blocking thread is
+/// small beside it, small enough that a slow reader holds little.
+pub const LOCAL_READ_CHUNK_BYTES: u64 = 4 << 20;
+
+/// Objects of one page of a listing of a local bucket: a few milliseconds on a blocking thread.
+pub const LOCAL_LIST_PAGE: usize = 1000;
+
+/// Objects removed together in a local bucket: they share the sync of their directory. As in S3's bulk delete.
+pub const LOCAL_DELETE_BATCH_MAX: usize = 1000;
+
+/// Lock files of a local bucket. Writers of different objects seldom meet on one of 64.
+pub const LOCAL_LOCKS: u32 = 64;
+
+/// Directories of a local bucket known to be on stable storage; past this, the knowledge is gathered anew.
+pub const LOCAL_DIRECTORIES_REMEMBERED_MAX: usize = 10_000;
+
+/// How often a put makes its directory anew when others remove it: each round needs another delete in between.
+pub const LOCAL_DIRECTORY_RETRIES_MAX: usize = 32;
+
+/// Directories of dead processes looked at when a local bucket is opened, so that an open stays fast.
+pub const LOCAL_SWEEP_MAX: usize = 1000;
