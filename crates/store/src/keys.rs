@@ -22,6 +22,8 @@ pub enum Space {
     Orphan = 0x13,
     /// `name` → counters of the tree.
     TreeCounter = 0x14,
+    /// `ino, parent ino, name` → one of the names of an inode that has several.
+    Link = 0x15,
     /// `ino, block` → the pieces of a block of a file. Owned by `files`.
     Block = 0x20,
     /// `ino, partition, last offset` → where record batches lie. Owned by `streams`, as are the next ones.
