@@ -1,7 +1,7 @@
 //! What one commit writes.
 
 use crate::pointer::{Hold, Payload, Pointer, Value};
-use crate::{Error, Result, limits};
+use crate::{Error, Result, Space, limits};
 use bytes::Bytes;
 
 /// One write of one row.
@@ -107,6 +107,12 @@ impl Batch {
             {
                 let (bytes, pointers) = (value.bytes.len(), value.pointers.len());
                 return invalid(format!("a value of {bytes} bytes and {pointers} pointers is too large"));
+            }
+            if let Mutation::Put { value, .. } = mutation
+                && !value.pointers.is_empty()
+                && Space::with_payload_of(key).is_none()
+            {
+                return invalid(format!("rows of space {:#04x} hold no pointers", key[0]));
             }
         }
         Ok(())

@@ -22,6 +22,8 @@ pub enum Space {
     Orphan = 0x13,
     /// `name` → counters of the tree.
     TreeCounter = 0x14,
+    /// `ino, parent ino, name` → one of the names of an inode that has several.
+    Link = 0x15,
     /// `ino, block` → the pieces of a block of a file. Owned by `files`.
     Block = 0x20,
     /// `ino, partition, last offset` → where record batches lie. Owned by `streams`, as are the next ones.
@@ -49,6 +51,15 @@ pub enum Space {
 }
 
 impl Space {
+    /// The spaces whose rows may point at payload. Collecting scans these and no others, so a pointer in a row
+    /// of another space is refused.
+    pub const WITH_PAYLOAD: [Self; 3] = [Self::Block, Self::StreamIndex, Self::TableChunk];
+
+    /// The space that a key lies in, if it may hold payload.
+    pub fn with_payload_of(key: &[u8]) -> Option<Self> {
+        Self::WITH_PAYLOAD.into_iter().find(|space| key.first() == Some(&(*space as u8)))
+    }
+
     /// A key of this space: the tag and then the parts, one behind the other.
     pub fn key(self, parts: &[&[u8]]) -> Bytes {
         let mut key = BytesMut::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());

@@ -9,16 +9,26 @@
 //! (the small model that tests compare with), [`keys`] (who owns which keys), [`limits`].
 
 pub mod batch;
+<<<<<<< HEAD
+mod codec;
+pub mod disk;
+=======
+pub mod bucket;
+>>>>>>> bucket
 pub mod error;
+pub mod index;
 pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod pointer;
+mod segment;
 pub mod volume;
 
 pub use batch::{Batch, Mutation};
+pub use bucket::Bucket;
 pub use error::{Error, Result};
+pub use index::{Components, Gate, IndexedVolume, Store, VolumeId};
 pub use keys::{KeyRange, Space};
 pub use memory::MemoryVolume;
 pub use pointer::{Payload, Pointer, Position, Value};

@@ -18,3 +18,79 @@ pub const BATCH_ROWS_MAX: usize = 100_000;
 
 /// Bytes of one batch, keys and values.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a segment: large enough that a cloud's price and latency per request do not matter, small enough
+/// that packing one again is quick.
+pub const SEGMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Segments of one write that are uploaded at a time.
+pub const SEGMENT_PUTS_MAX: usize = 4;
+
+/// Payload that settling holds in memory at a time.
+pub const SETTLE_BYTES: usize = SEGMENT_BYTES_MAX;
+
+/// Rows of one settling transaction: it conflicts with any writer of any of them.
+pub const SETTLE_ROWS: usize = 2048;
+
+/// Rows that one round of collecting moves out of half-empty segments.
+pub const PACK_ROWS_MAX: usize = 100_000;
+
+/// Rows taken from a scan at a time by background work.
+pub const SCAN_ROWS: usize = 1024;
+
+/// How often, and how long each time, removing a segment waits for open cuts: 5 s in all.
+pub const CUT_WAITS: usize = 100;
+pub const CUT_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Bytes of rows in the log's tail. A restart replays them at 20 to 25 ms a MiB, so this is about 0.2 s; every
+/// freeze makes one file of the index, so much less would drown it in small ones.
+pub const TAIL_BYTES_MAX: u64 = 8 << 20;
+
+/// Files at the top of the index before compaction must run; SlateDB stops flushing at its own limit below.
+pub const INDEX_L0_COMPACT: usize = 4;
+/// Never reached while compaction works; high, so that a run of short lives does not let the tail grow.
+pub const INDEX_L0_MAX: usize = 64;
+
+/// Unflushed bytes of one volume's index at which writers wait.
+pub const INDEX_UNFLUSHED_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of the block cache shared by all volumes of a server.
+pub const BLOCK_CACHE_BYTES: u64 = 64 << 20;
+
+/// Bytes of the log before settling starts, and how often it is looked at.
+pub const SETTLE_LOG_BYTES: u64 = 128 << 20;
+pub const SETTLE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Collecting runs at most this often, and only if rows with payload were written.
+pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// How often the index's own garbage (old manifests, compacted files) is looked for, and how old it must be.
+pub const INDEX_GARBAGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+pub const INDEX_GARBAGE_AGE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Characters of a snapshot's name.
+pub const SNAPSHOT_NAME_MAX: usize = 100;
+
+/// Problems that a check reports before it only counts on: a person reads them.
+pub const FSCK_PROBLEMS_MAX: usize = 1000;
+/// Pieces in which a long object of a local bucket is read: large enough that the hop to a blocking thread is
+/// small beside it, small enough that a slow reader holds little.
+pub const LOCAL_READ_CHUNK_BYTES: u64 = 4 << 20;
+
+/// Objects of one page of a listing of a local bucket: a few milliseconds on a blocking thread.
+pub const LOCAL_LIST_PAGE: usize = 1000;
+
+/// Objects removed together in a local bucket: they share the sync of their directory. As in S3's bulk delete.
+pub const LOCAL_DELETE_BATCH_MAX: usize = 1000;
+
+/// Lock files of a local bucket. Writers of different objects seldom meet on one of 64.
+pub const LOCAL_LOCKS: u32 = 64;
+
+/// Directories of a local bucket known to be on stable storage; past this, the knowledge is gathered anew.
+pub const LOCAL_DIRECTORIES_REMEMBERED_MAX: usize = 10_000;
+
+/// How often a put makes its directory anew when others remove it: each round needs another delete in between.
+pub const LOCAL_DIRECTORY_RETRIES_MAX: usize = 32;
+
+/// Directories of dead processes looked at when a local bucket is opened, so that an open stays fast.
+pub const LOCAL_SWEEP_MAX: usize = 1000;

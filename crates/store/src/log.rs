@@ -124,3 +124,29 @@ impl Log {
         unimplemented!()
     }
 }
+
+#[derive(Clone, Default)]
+pub struct Settings {}
+#[derive(Clone)]
+pub enum Medium {
+    Disk { disk: Arc<dyn crate::disk::Disk>, directory: std::path::PathBuf },
+    Object { store: Arc<dyn object_store::ObjectStore>, prefix: object_store::path::Path },
+}
+pub struct Opened {
+    pub log: Log,
+    pub replay: Replay,
+}
+pub struct Replay;
+impl Replay {
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>> {
+        unimplemented!()
+    }
+}
+pub async fn open(_: Medium, _: u64, _: Position, _: Arc<dyn LogListener>, _: Settings) -> Result<Opened> {
+    unimplemented!()
+}
+impl Log {
+    pub fn hold(&self, _: &Pointer) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        unimplemented!()
+    }
+}

@@ -24,6 +24,8 @@ pub struct Inode {
     pub btime: Timestamp,
     /// Device number of a device node.
     pub rdev: u32,
+    /// How many extended attributes it has, so that asking for one of none costs no I/O.
+    pub attributes: u32,
     /// The directory and name of an inode with one name (directories, streams and tables always): how a path
     /// is found from an inode.
     pub parent: Option<(Ino, Name)>,

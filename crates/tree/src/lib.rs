@@ -3,12 +3,28 @@
 //! Files, tables and streams are inodes. They are made, listed, renamed and removed here, by the same code
 //! under the same rules, whoever asks. An engine adds its own rows to the batch that makes an inode, and
 //! removes its content when the inode is gone ([`Content`]). The content of a kind is none of our business.
+//!
+//! Reading order: [`inode`] (the nouns), [`tree`] (what can be done with them), [`access`] (who may), `edit`
+//! (how a change is made: locks, batch, commit, caches), `ops` (the changes, one file each), [`keys`] (the
+//! rows), [`view`] (the tree of a snapshot), [`limits`].
 
 pub mod access;
+mod edit;
 pub mod error;
 pub mod inode;
+pub mod keys;
+pub mod limits;
+mod locks;
+mod numbers;
+mod ops;
+mod pins;
+mod rows;
 pub mod tree;
+pub mod view;
 
+pub use access::Access;
 pub use error::{Error, Result};
 pub use inode::{Entry, Inode, NewInode, Rename, SetAttributes, SetTime};
+pub use pins::Pin;
 pub use tree::{Content, Tree};
+pub use view::TreeView;

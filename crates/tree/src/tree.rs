@@ -1,12 +1,18 @@
 //! The tree of one volume.
 
-use crate::{Entry, Inode, NewInode, Rename, Result, SetAttributes};
+use crate::access::{self, Access};
+use crate::locks::Locks;
+use crate::numbers::Numbers;
+use crate::pins::{Pin, Pins};
+use crate::{Entry, Error, Inode, NewInode, Rename, Result, SetAttributes, TreeView, keys, limits, ops, rows};
 use async_trait::async_trait;
 use ballast_runtime::Clock;
-use ballast_store::{Batch, Position, Volume};
-use ballast_types::{Call, Ino, Kind, Name, TreePath};
+use ballast_store::{Batch, Position, Read, Volume};
+use ballast_types::{Call, Ino, Kind, Name, Timestamp, TreePath};
 use bytes::Bytes;
+use parking_lot::RwLock;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// An engine, as far as the tree knows it: it empties inodes that have lost their last name and last user.
 #[async_trait]
@@ -20,42 +26,88 @@ pub trait Content: Send + Sync {
 /// Clones share one tree. All changes to a volume's names go through it, so that its caches are the truth.
 #[derive(Clone)]
 pub struct Tree {
-    _inner: Arc<()>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-/// Keeps an inode without a name alive, as an open file does.
-pub struct Pin;
+pub(crate) struct Inner {
+    pub volume: Arc<dyn Volume>,
+    pub clock: Arc<dyn Clock>,
+    pub locks: Locks,
+    pub numbers: Numbers,
+    pub pins: Arc<Pins>,
+    pub engines: RwLock<Vec<Arc<dyn Content>>>,
+    /// Held by whoever moves a directory to another one, so that no two of them make a circle together.
+    pub moving: Arc<tokio::sync::Mutex<()>>,
+    /// How many directories were moved: a path that was put together meanwhile is put together again.
+    pub moves: AtomicU64,
+}
 
-#[expect(clippy::unimplemented, reason = "the signatures come first")]
-#[allow(unused_variables)]
 impl Tree {
     /// Opens the tree of a volume; a new volume gets its root directory (owner as given, mode 0755).
     pub async fn open(volume: Arc<dyn Volume>, clock: Arc<dyn Clock>, owner: (u32, u32)) -> Result<Self> {
-        unimplemented!()
+        if volume.get(&keys::inode::key(Ino::ROOT)).await?.is_none() {
+            make_root(&*volume, Timestamp(clock.now_nanos()), owner).await?;
+        }
+        let numbers = Numbers::open(&*volume).await?;
+        let inner = Inner {
+            volume,
+            clock,
+            locks: Locks::new(limits::LOCKS),
+            numbers,
+            pins: Arc::default(),
+            engines: RwLock::default(),
+            moving: Arc::default(),
+            moves: AtomicU64::new(0),
+        };
+        // A crash may have left orphans.
+        inner.pins.request_scan();
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The tree of a snapshot, or of any other cut.
+    pub fn open_snapshot(reader: Arc<dyn Read>) -> TreeView {
+        TreeView::new(reader)
     }
 
     pub fn volume(&self) -> &Arc<dyn Volume> {
-        unimplemented!()
+        &self.inner.volume
+    }
+
+    /// The time as the tree sees it, for engines that set times in [`Tree::update`].
+    pub fn now(&self) -> Timestamp {
+        self.inner.now()
     }
 
     /// The inode, whoever asks. From the cache if it is hot: no I/O.
     pub async fn inode(&self, ino: Ino) -> Result<Inode> {
-        unimplemented!()
+        Ok(Inode::clone(&*self.inner.inode(ino).await?))
     }
 
     /// The inode of a name; needs the right to search `parent`.
     pub async fn lookup(&self, call: &Call, parent: Ino, name: &Name) -> Result<Inode> {
-        unimplemented!()
+        Ok(Inode::clone(&*self.inner.lookup(call, parent, name).await?))
     }
 
     /// The inode at the end of a path; follows no symlinks.
     pub async fn resolve(&self, call: &Call, path: &TreePath) -> Result<Inode> {
-        unimplemented!()
+        let mut inode = self.inner.inode(Ino::ROOT).await?;
+        for name in path.names() {
+            inode = self.inner.lookup(call, inode.ino, name).await?;
+        }
+        Ok(Inode::clone(&*inode))
     }
 
     /// The path of an inode that has one.
     pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
-        unimplemented!()
+        self.inner.path_of(ino).await
+    }
+
+    /// Denied unless the caller may have `wanted` of the inode: access(2), and what an engine asks before it
+    /// reads or writes content.
+    pub async fn access(&self, call: &Call, ino: Ino, wanted: Access) -> Result<Inode> {
+        let inode = self.inode(ino).await?;
+        access::require(&inode, &call.caller, wanted)?;
+        Ok(inode)
     }
 
     /// Makes an inode and its name in one commit; `rows` adds the engine's own rows to it. Visible on return,
@@ -68,58 +120,78 @@ impl Tree {
         new: NewInode,
         rows: &(dyn Fn(&Inode, &mut Batch) + Send + Sync),
     ) -> Result<(Inode, Position)> {
-        unimplemented!()
+        ops::create::create(&self.inner, call, parent, name, new, rows).await
+    }
+
+    /// Makes an inode without a name, as open(2) with `O_TMPFILE` does: it goes with the pin, unless
+    /// [`Tree::link`] gives it a name before.
+    pub async fn create_unnamed(&self, call: &Call, parent: Ino, new: NewInode) -> Result<(Inode, Pin, Position)> {
+        ops::create::create_unnamed(&self.inner, call, parent, new).await
     }
 
     /// Makes every missing directory of the path (mode 0755); the last one's inode.
     pub async fn create_directories(&self, call: &Call, path: &TreePath) -> Result<(Inode, Position)> {
-        unimplemented!()
+        ops::create::create_directories(&self.inner, call, path).await
     }
 
     pub async fn link(&self, call: &Call, ino: Ino, parent: Ino, name: &Name) -> Result<(Inode, Position)> {
-        unimplemented!()
+        ops::link::link(&self.inner, call, ino, parent, name).await
     }
 
     /// Removes the name of anything but a directory, a stream or a table (those: [`Tree::remove_directory`]).
     pub async fn unlink(&self, call: &Call, parent: Ino, name: &Name) -> Result<Position> {
-        unimplemented!()
+        ops::remove::unlink(&self.inner, call, parent, name).await
     }
 
     /// rmdir: removes an empty directory, or drops a stream or a table with all it holds.
     pub async fn remove_directory(&self, call: &Call, parent: Ino, name: &Name) -> Result<Position> {
-        unimplemented!()
+        ops::remove::remove_directory(&self.inner, call, parent, name).await
     }
 
     pub async fn rename(&self, call: &Call, from: (Ino, &Name), to: (Ino, &Name), how: Rename) -> Result<Position> {
-        unimplemented!()
+        ops::rename::rename(&self.inner, call, from, to, how).await
     }
 
     /// chmod, chown, utimens under POSIX's rules.
     pub async fn set_attributes(&self, call: &Call, ino: Ino, set: SetAttributes) -> Result<(Inode, Position)> {
-        unimplemented!()
+        ops::update::set_attributes(&self.inner, call, ino, set).await
     }
 
     /// Changes an inode in the same commit as rows of its content: how an engine sets size, times and descriptor.
     /// `change` runs under the inode's lock and may add rows; it checks no rights. An error from it stops the commit.
+    ///
+    /// It may set everything but number, kind, links, parent and the count of attributes. A change of nothing
+    /// commits nothing.
     pub async fn update(
         &self,
         ino: Ino,
         change: &mut (dyn FnMut(&mut Inode, &mut Batch) -> Result<()> + Send),
     ) -> Result<(Inode, Position)> {
-        unimplemented!()
+        ops::update::update(&self.inner, ino, change).await
     }
 
     /// The entries of a directory, without `.` and `..`, in the order of their names.
     pub async fn list(&self, call: &Call, ino: Ino) -> Result<Arc<Vec<Entry>>> {
-        unimplemented!()
+        self.inner.list(call, ino).await
+    }
+
+    /// Up to `entries_max` entries behind the name `after`: for directories of any size.
+    pub async fn list_page(
+        &self,
+        call: &Call,
+        ino: Ino,
+        after: Option<&Name>,
+        entries_max: usize,
+    ) -> Result<Vec<Entry>> {
+        self.inner.list_page(call, ino, after, entries_max).await
     }
 
     pub async fn attribute(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<Bytes> {
-        unimplemented!()
+        ops::attribute::get(&self.inner, call, ino, name).await
     }
 
     pub async fn attributes(&self, call: &Call, ino: Ino) -> Result<Vec<Bytes>> {
-        unimplemented!()
+        ops::attribute::list(&self.inner, call, ino).await
     }
 
     /// `create`: Some(true) must not exist yet, Some(false) must exist, None either.
@@ -131,31 +203,157 @@ impl Tree {
         value: &[u8],
         create: Option<bool>,
     ) -> Result<Position> {
-        unimplemented!()
+        ops::attribute::set(&self.inner, call, ino, name, value, create).await
     }
 
     pub async fn remove_attribute(&self, call: &Call, ino: Ino, name: &[u8]) -> Result<Position> {
-        unimplemented!()
+        ops::attribute::remove(&self.inner, call, ino, name).await
     }
 
     /// Keeps the inode's content while the pin lives, also when its last name goes.
     pub fn pin(&self, ino: Ino) -> Pin {
-        unimplemented!()
+        Pins::pin(&self.inner.pins, ino)
+    }
+
+    /// As [`Tree::pin`] and [`Tree::inode`], but `Stale` if the inode is gone or on its way out, so that an open
+    /// never gets an inode that is being emptied.
+    pub async fn pin_live(&self, ino: Ino) -> Result<(Inode, Pin)> {
+        let pin = self.pin(ino);
+        if self.inner.pins.is_dying(ino) {
+            return Err(Error::Stale(ino));
+        }
+        Ok((self.inode(ino).await?, pin))
     }
 
     /// Registers the engine that empties inodes of its kinds.
     pub fn register(&self, content: Arc<dyn Content>) {
-        unimplemented!()
+        self.inner.engines.write().push(content);
+        self.inner.pins.request_scan();
     }
 
     /// Removes inodes that have neither name nor pin, with their content; how many. Run in the background, and
     /// woken by [`Tree::reapable`].
     pub async fn reap(&self) -> Result<usize> {
-        unimplemented!()
+        ops::reap::reap(&self.inner).await
     }
 
     /// Returns when there may be something to reap.
     pub async fn reapable(&self) {
-        unimplemented!()
+        self.inner.pins.reapable().await;
     }
+}
+
+/// The root is its own parent in a mount; here it has none.
+async fn make_root(volume: &dyn Volume, now: Timestamp, (uid, gid): (u32, u32)) -> Result<()> {
+    let new = NewInode { kind: Kind::Directory, mode: 0o755, rdev: 0, descriptor: Bytes::new() };
+    let root = ops::create::fresh(Ino::ROOT, &new, (uid, gid, 0o755), now);
+    let mut batch = Batch::new();
+    batch.put(keys::inode::key(Ino::ROOT), keys::inode::encode(&root));
+    let position = volume.commit(batch).await?;
+    Ok(volume.durable(position).await?)
+}
+
+/// What reads need.
+impl Inner {
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.clock.now_nanos())
+    }
+
+    pub fn reader(&self) -> &dyn Read {
+        &*self.volume
+    }
+
+    pub async fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
+        let _unchanged = self.locks.read(ino).await;
+        self.inode_under_lock(ino).await
+    }
+
+    /// The caller holds the inode's lock.
+    pub async fn inode_under_lock(&self, ino: Ino) -> Result<Arc<Inode>> {
+        Ok(Arc::new(rows::inode(self.reader(), ino).await?))
+    }
+
+    pub async fn entry(&self, parent: Ino, name: &Name) -> Result<Option<Entry>> {
+        let _unchanged = self.locks.read(parent).await;
+        self.entry_under_lock(parent, name).await
+    }
+
+    /// The caller holds the directory's lock.
+    pub async fn entry_under_lock(&self, parent: Ino, name: &Name) -> Result<Option<Entry>> {
+        rows::entry(self.reader(), parent, name).await
+    }
+
+    pub async fn directory(&self, ino: Ino) -> Result<Arc<Inode>> {
+        let inode = self.inode(ino).await?;
+        if inode.kind == Kind::Directory { Ok(inode) } else { Err(not_a_directory(&inode)) }
+    }
+
+    pub async fn lookup(&self, call: &Call, parent: Ino, name: &Name) -> Result<Arc<Inode>> {
+        for _ in 0..limits::ATTEMPTS_MAX {
+            let directory = self.directory(parent).await?;
+            access::require(&directory, &call.caller, Access::SEARCH)?;
+            let entry = self.entry(parent, name).await?.ok_or_else(|| Error::NotFound(name.to_string()))?;
+            match self.inode(entry.ino).await {
+                Ok(inode) if inode.links > 0 => return Ok(inode),
+                // It was removed between the two reads.
+                Ok(_) | Err(Error::Stale(_)) => tokio::task::yield_now().await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::corrupt(format!("the entry {name} of directory {parent} leads to no inode")))
+    }
+
+    pub async fn list(&self, call: &Call, ino: Ino) -> Result<Arc<Vec<Entry>>> {
+        Ok(Arc::new(self.list_page(call, ino, None, usize::MAX).await?))
+    }
+
+    pub async fn list_page(
+        &self,
+        call: &Call,
+        ino: Ino,
+        after: Option<&Name>,
+        entries_max: usize,
+    ) -> Result<Vec<Entry>> {
+        let directory = self.directory(ino).await?;
+        access::require(&directory, &call.caller, Access::READ)?;
+        rows::entries(self.reader(), ino, after, entries_max).await
+    }
+
+    /// Walks from the inode to the root. Starts again if a directory was moved meanwhile.
+    pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
+        let moves = || self.moves.load(std::sync::atomic::Ordering::Acquire);
+        for _ in 0..limits::ATTEMPTS_MAX {
+            let before = moves();
+            let names = self.names_to_root(ino).await;
+            if moves() == before {
+                return names.map(|names| names.into_iter().rev().collect());
+            }
+        }
+        Err(Error::Store(ballast_store::Error::Conflict))
+    }
+
+    async fn names_to_root(&self, ino: Ino) -> Result<Vec<Name>> {
+        let mut names = Vec::new();
+        let mut at = ino;
+        while at != Ino::ROOT {
+            let inode = self.inode(at).await?;
+            let (parent, name) =
+                inode.parent.clone().ok_or_else(|| Error::NotFound(format!("a path of inode {ino}")))?;
+            names.push(name);
+            at = parent;
+            if names.len() > limits::DEPTH_MAX {
+                return Err(Error::corrupt(format!("inode {ino} has no way to the root")));
+            }
+        }
+        Ok(names)
+    }
+
+    pub fn engine_of(&self, kind: Kind) -> Option<Arc<dyn Content>> {
+        self.engines.read().iter().find(|engine| engine.kinds().contains(&kind)).cloned()
+    }
+}
+
+pub(crate) fn not_a_directory(inode: &Inode) -> Error {
+    let name = inode.parent.as_ref().map_or_else(|| format!("inode {}", inode.ino), |(_, name)| name.to_string());
+    Error::NotADirectory(name)
 }

@@ -1,0 +1,137 @@
+//! `ballast up`: a server, from its first line of output to its last.
+
+mod address;
+pub mod defaults;
+mod greeting;
+mod live;
+
+use crate::output;
+use address::{Address, bind};
+use ballast_runtime::telemetry::{Metrics, init_logging};
+use ballast_runtime::{Clock, Random, Shutdown, SystemClock};
+use ballast_server::{Components, Identity, Listeners, Server, Settings};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Serve a tree: mounted, over Kafka, over PostgreSQL and over HTTP
+///
+/// Without options it keeps everything below your data directory, mounts the tree at ~/ballast and listens on
+/// this machine only. It may be killed at any instant: everything acknowledged is there after the next start.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  ballast up
+  ballast up --bucket ./data --mount ./tree
+  ballast up --bucket s3://bucket/prefix --kafka 127.0.0.1:19092 --postgres none
+  ballast up --bucket memory: --no-mount")]
+pub struct Arguments {
+    /// Where everything is kept: a directory, file://, s3://, gs://, az://; memory: keeps nothing
+    /// [default: ballast/bucket in the data directory]
+    #[arg(long, value_name = "URL")]
+    bucket: Option<String>,
+    /// Where to mount the tree [default: ~/ballast]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_mount")]
+    mount: Option<PathBuf>,
+    /// Do not mount the tree
+    #[arg(long)]
+    no_mount: bool,
+    /// Where Kafka clients connect; none switches it off
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092")]
+    kafka: Address,
+    /// Where PostgreSQL clients connect; none switches it off
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5432")]
+    postgres: Address,
+    /// Where the ballast command and HTTP clients connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8765")]
+    http: Address,
+    /// Take the bucket from a server that still holds it; that one stops serving at once
+    #[arg(long)]
+    take_over: bool,
+    /// Print the status as one line of JSON instead of a greeting, once it serves
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let clock = Arc::new(SystemClock);
+    let started = clock.now_nanos();
+    init_logging("warn");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(arguments, clock, started))
+}
+
+async fn serve(arguments: Arguments, clock: Arc<SystemClock>, started: i64) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let settings = settings(&arguments)?;
+    let listeners = Listeners {
+        http: bind("http", &arguments.http).await?.ok_or_else(address::http_is_needed)?,
+        kafka: bind("kafka", &arguments.kafka).await?,
+        postgres: bind("postgres", &arguments.postgres).await?,
+    };
+    let shutdown = Shutdown::new();
+    let metrics = Metrics::default();
+    let random = Random::from_system();
+    let components = Components { clock, random, metrics, shutdown: shutdown.clone(), listeners };
+    let server = tokio::select! {
+        server = Server::start(settings, components, started) => server?,
+        () = signals.next() => return Ok(()),
+    };
+    match arguments.json {
+        true => output::line(&serde_json::to_string(&server.status())?)?,
+        false => greeting::print(&server.status())?,
+    }
+    let live = live::Line::new();
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            why = server.stopped() => {
+                live.clear();
+                let _ = server.stop().await;
+                return Err(why);
+            }
+            () = live.tick() => live.show(&server.status()),
+        }
+    }
+    live.clear();
+    eprintln!("stopping; a second Ctrl-C leaves at once");
+    tokio::select! {
+        stopped = server.stop() => stopped,
+        () = signals.next() => {
+            // As after a crash, which loses nothing that was acknowledged.
+            eprintln!("left without waiting");
+            std::process::exit(130);
+        }
+    }
+}
+
+fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
+    let mount = match (&arguments.mount, arguments.no_mount) {
+        (_, true) => None,
+        (Some(directory), false) => Some(std::path::absolute(directory)?),
+        (None, false) => Some(defaults::mount()?),
+    };
+    let bucket = match &arguments.bucket {
+        Some(bucket) => defaults::bucket_from(bucket)?,
+        None => defaults::bucket()?,
+    };
+    Ok(Settings { bucket, mount, take_over: arguments.take_over, identity: Identity::of_this_process() })
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Every periodic job of the server, in one place: its name, its interval, and one tick of it.
+//!
+//! A job never runs twice at a time and never ends because one tick failed: the failure is logged, and the
+//! next tick tries again.
+
+use ballast_runtime::Shutdown;
+use ballast_tree::Tree;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+type Wait = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+type Tick = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
+/// One job.
+pub struct Job {
+    pub name: &'static str,
+    /// The longest time between the end of a tick and the start of the next.
+    pub interval: Duration,
+    /// Wakes the job before its interval is over.
+    pub woken: Option<Wait>,
+    pub tick: Tick,
+}
+
+/// The jobs of a server.
+pub fn jobs(tree: &Tree) -> Vec<Job> {
+    vec![reap(tree)]
+}
+
+/// Empties inodes that lost their last name and their last user.
+fn reap(tree: &Tree) -> Job {
+    let (waiting, ticking) = (tree.clone(), tree.clone());
+    Job {
+        name: "reap",
+        interval: Duration::from_secs(30),
+        woken: Some(Arc::new(move || {
+            let tree = waiting.clone();
+            Box::pin(async move { tree.reapable().await })
+        })),
+        tick: Arc::new(move || {
+            let tree = ticking.clone();
+            Box::pin(async move {
+                let reaped = tree.reap().await?;
+                tracing::debug!(reaped, "inodes emptied");
+                Ok(())
+            })
+        }),
+    }
+}
+
+/// Runs the jobs until the shutdown begins.
+pub fn spawn(jobs: Vec<Job>, shutdown: &Shutdown, tasks: &TaskTracker) {
+    for job in jobs {
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            loop {
+                let woken = async {
+                    match &job.woken {
+                        Some(woken) => woken().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = shutdown.begun() => return,
+                    () = woken => {}
+                    () = tokio::time::sleep(job.interval) => {}
+                }
+                if let Err(error) = (job.tick)().await {
+                    tracing::warn!(job = job.name, error = format!("{error:#}"), "a background job failed");
+                    // A job that is woken by what it cannot do must not spin.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        });
+    }
+}

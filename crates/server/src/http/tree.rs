@@ -1,0 +1,228 @@
+//! Names through the API: list, stat, create and remove, for every kind alike.
+
+use crate::http::State as Server;
+use crate::http::failure::Failure;
+use crate::limits;
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
+use ballast_api::routes::{decode_path, encode_path};
+use ballast_api::{Create, Entry, Listing, Remove, Removed, time};
+use ballast_store::Position;
+use ballast_tree::{Inode, NewInode};
+use ballast_types::{Call, ErrorKind, Kind, TreePath};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    path: String,
+    /// Of a listing: the name behind which it goes on.
+    after: Option<String>,
+}
+
+fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
+    Ok(query.map_err(|rejection| Failure::invalid(rejection.body_text()))?.0)
+}
+
+pub async fn stat(State(server): State<Arc<Server>>, query: Result<Query<At>, QueryRejection>) -> Answer<Entry> {
+    let path = decode_path(&at(query)?.path)?;
+    let inode = server.tree.resolve(&server.call(), &path).await?;
+    Ok(Json(server.entry(&path, &inode).await?))
+}
+
+/// One page of a directory. What is not a directory lists itself, as `ls` does.
+pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, QueryRejection>) -> Answer<Listing> {
+    let At { path, after } = at(query)?;
+    let (path, call) = (decode_path(&path)?, server.call());
+    let after = after.map(|after| decode_path(&format!("/{after}"))).transpose()?;
+    let after = after.as_ref().and_then(|after| after.names().last());
+    let directory = server.tree.resolve(&call, &path).await?;
+    if directory.kind != Kind::Directory {
+        return Ok(Json(Listing { entries: vec![server.entry(&path, &directory).await?], after: None }));
+    }
+    let all = server.tree.list(&call, directory.ino).await?;
+    let first = after.map_or(0, |after| all.partition_point(|entry| entry.name <= *after));
+    let page = &all[first..all.len().min(first + limits::LIST_ENTRIES_MAX)];
+    let mut entries = Vec::with_capacity(page.len());
+    for entry in page {
+        // One that was removed since the listing was made is left out.
+        match server.tree.inode(entry.ino).await {
+            Ok(inode) => entries.push(server.entry(&path.join(entry.name.clone()), &inode).await?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let more = first + page.len() < all.len();
+    let last = page.last().filter(|_| more);
+    let after = last.map(|entry| encode_path(&[entry.name.clone()].into_iter().collect())[1..].to_owned());
+    Ok(Json(Listing { entries, after }))
+}
+
+pub async fn create(State(server): State<Arc<Server>>, body: Result<Json<Create>, JsonRejection>) -> Answer<Entry> {
+    let Json(create) = body?;
+    let (path, call) = (decode_path(&create.path)?, server.call());
+    let Some((above, name)) = path.split_last() else {
+        return Err(Failure::new(ErrorKind::AlreadyExists, "/ is there already"));
+    };
+    let only = |kind: &str, said: bool, what: &str| match said && create.kind != kind {
+        true => Err(Failure::invalid(format!("only a {kind} has {what}"))),
+        false => Ok(()),
+    };
+    only("stream", create.partitions.is_some(), "partitions")?;
+    only("table", create.columns.is_some(), "columns")?;
+    if create.parents {
+        server.tree.create_directories(&call, &above).await?;
+    }
+    let parent = server.tree.resolve(&call, &above).await?;
+    match create.kind.as_str() {
+        "directory" => {
+            let new = NewInode { kind: Kind::Directory, mode: 0o755, rdev: 0, descriptor: Bytes::new() };
+            let (_, position) = server.tree.create(&call, parent.ino, name, new, &|_, _| {}).await?;
+            server.durable(position).await?;
+        }
+        "stream" | "table" => {
+            return Err(Failure::new(ErrorKind::Unsupported, format!("a {} cannot be made yet", create.kind)));
+        }
+        other => return Err(Failure::invalid(format!("{other:?} is not a kind: directory, stream or table"))),
+    }
+    let inode = server.tree.resolve(&call, &path).await?;
+    Ok(Json(server.entry(&path, &inode).await?))
+}
+
+pub async fn remove(State(server): State<Arc<Server>>, body: Result<Json<Remove>, JsonRejection>) -> Answer<Removed> {
+    let Json(remove) = body?;
+    let (path, call) = (decode_path(&remove.path)?, server.call());
+    let Some((above, name)) = path.split_last() else {
+        return Err(Failure::new(ErrorKind::Denied, "/ cannot be removed"));
+    };
+    let inode = server.tree.resolve(&call, &path).await?;
+    let parent = server.tree.resolve(&call, &above).await?;
+    let mut removal = Removal { server: &server, call: &call, drop: remove.drop, entries: 0, position: Position(0) };
+    if inode.kind == Kind::Directory && remove.recursive {
+        removal.refuse_state(&path, &inode).await?;
+        removal.empty(&path, &inode).await?;
+    }
+    removal.position = match inode.kind.looks_like_directory() {
+        true => server.tree.remove_directory(&call, parent.ino, name).await?,
+        false => server.tree.unlink(&call, parent.ino, name).await?,
+    };
+    removal.entries += 1;
+    server.durable(removal.position).await?;
+    Ok(Json(Removed { entries: removal.entries }))
+}
+
+/// A recursive removal under way. It is not one commit: interrupted, it has removed a part.
+struct Removal<'a> {
+    server: &'a Server,
+    call: &'a Call,
+    drop: bool,
+    entries: u64,
+    position: Position,
+}
+
+impl Removal<'_> {
+    /// Looks for streams and tables before anything is removed.
+    async fn refuse_state(&self, path: &TreePath, directory: &Inode) -> Result<(), Failure> {
+        if self.drop {
+            return Ok(());
+        }
+        let mut left = vec![(path.clone(), directory.ino)];
+        while let Some((path, ino)) = left.pop() {
+            for entry in self.server.tree.list(self.call, ino).await?.iter() {
+                let below = path.join(entry.name.clone());
+                match entry.kind {
+                    Kind::Directory => left.push((below, entry.ino)),
+                    Kind::Stream | Kind::Table => {
+                        let message = format!("{below} is a {}: say --drop to drop it with what it holds", entry.kind);
+                        return Err(Failure::new(ErrorKind::Denied, message));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is below a directory, the deepest first.
+    async fn empty(&mut self, path: &TreePath, directory: &Inode) -> Result<(), Failure> {
+        let tree = &self.server.tree;
+        // Directories that are entered and not yet left; the last is the deepest.
+        let mut entered = vec![(path.clone(), directory.ino)];
+        while let Some((path, ino)) = entered.last().cloned() {
+            let mut deeper = None;
+            for entry in tree.list(self.call, ino).await?.iter() {
+                if entry.kind == Kind::Directory {
+                    deeper.get_or_insert((path.join(entry.name.clone()), entry.ino));
+                    continue;
+                }
+                self.position = match entry.kind.looks_like_directory() {
+                    true => tree.remove_directory(self.call, ino, &entry.name).await?,
+                    false => tree.unlink(self.call, ino, &entry.name).await?,
+                };
+                self.count()?;
+            }
+            if let Some(deeper) = deeper {
+                entered.push(deeper);
+                if entered.len() > limits::REMOVE_DEPTH_MAX {
+                    return Err(Failure::invalid("the directories are too deep to remove in one request"));
+                }
+                continue;
+            }
+            entered.pop();
+            if let (Some((_, parent)), Some(name)) = (entered.last(), path.names().last()) {
+                self.position = tree.remove_directory(self.call, *parent, name).await?;
+                self.count()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), Failure> {
+        self.entries += 1;
+        if self.entries >= limits::REMOVE_ENTRIES_MAX {
+            let message = format!("{} entries are removed, and more are left: say it again", self.entries);
+            return Err(Failure::new(ErrorKind::Exhausted, message));
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// A call of whoever connects from this machine.
+    pub fn call(&self) -> Call {
+        self.settings.identity.call()
+    }
+
+    async fn durable(&self, position: Position) -> Result<(), Failure> {
+        Ok(self.tree.volume().durable(position).await?)
+    }
+
+    async fn entry(&self, path: &TreePath, inode: &Inode) -> Result<Entry, Failure> {
+        let mut details = BTreeMap::new();
+        if inode.kind == Kind::Symlink {
+            details.insert("target".to_owned(), String::from_utf8_lossy(&inode.descriptor).into_owned());
+        }
+        Ok(Entry {
+            path: encode_path(path),
+            name: path.names().last().map_or("/".to_owned(), ToString::to_string),
+            kind: inode.kind.as_str().to_owned(),
+            inode: inode.ino.0,
+            mode: format!("{:04o}", inode.mode),
+            uid: inode.uid,
+            gid: inode.gid,
+            links: inode.links,
+            size: inode.size,
+            accessed: time::format(inode.atime),
+            modified: time::format(inode.mtime),
+            changed: time::format(inode.ctime),
+            created: time::format(inode.btime),
+            details,
+        })
+    }
+}

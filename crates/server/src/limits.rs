@@ -1,0 +1,39 @@
+//! Every bound of the server, with its reason.
+
+use std::time::Duration;
+
+/// Connections of the HTTP listener at a time. Each costs some 10 KB when idle; a thousand idle ones must not
+/// keep the next caller out.
+pub const HTTP_CONNECTIONS_MAX: usize = 4096;
+
+/// Header lines of a request. Browsers send about 20.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Bytes of a request's line and headers. A path of 4,096 bytes may take three times as much when it is encoded,
+/// and twice that again inside a query.
+pub const HTTP_HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a request's body. The largest is the columns of a table.
+pub const HTTP_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How long a connection may take to send the head of its next request, be it idle or slow.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a request may take from its head to its answer; the client gives up a little later.
+pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(110);
+
+/// Entries of one page of a listing: about 400 KB of JSON.
+pub const LIST_ENTRIES_MAX: usize = 1000;
+
+/// Entries that one recursive removal removes. What is larger is removed in several requests.
+pub const REMOVE_ENTRIES_MAX: u64 = 1_000_000;
+
+/// Directories below each other that a recursive removal enters: as many as a path can name.
+pub const REMOVE_DEPTH_MAX: usize = 2048;
+
+/// Characters of a snapshot's name. It is a name in `.snapshot`.
+pub const SNAPSHOT_NAME_BYTES_MAX: usize = 200;
+
+/// How long open requests may go on after a shutdown has begun. After it they are cut off: whoever was not
+/// answered must assume nothing.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

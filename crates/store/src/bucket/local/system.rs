@@ -1,0 +1,105 @@
+//! The few system calls that the standard library does not offer, each behind a safe face.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+fn c_string(bytes: &OsStr) -> io::Result<CString> {
+    CString::new(bytes.as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the file `from` a second name in `directory`; `AlreadyExists` if that name is taken. Atomic.
+pub(super) fn link_into(from: &Path, directory: &File, name: &OsStr) -> io::Result<()> {
+    let (from, name) = (c_string(from.as_os_str())?, c_string(name)?);
+    // SAFETY: both names are zero-terminated and live over the call, and the descriptor is open.
+    check(unsafe { libc::linkat(libc::AT_FDCWD, from.as_ptr(), directory.as_raw_fd(), name.as_ptr(), 0) })
+}
+
+/// Moves the file `from` to a name in `directory`, in place of whatever had that name. Atomic.
+pub(super) fn rename_into(from: &Path, directory: &File, name: &OsStr) -> io::Result<()> {
+    let (from, name) = (c_string(from.as_os_str())?, c_string(name)?);
+    // SAFETY: both names are zero-terminated and live over the call, and the descriptor is open.
+    check(unsafe { libc::renameat(libc::AT_FDCWD, from.as_ptr(), directory.as_raw_fd(), name.as_ptr()) })
+}
+
+/// Waits for the exclusive lock on an open file. The kernel releases it when the file is closed, also by death.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    loop {
+        // SAFETY: the descriptor is open.
+        match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Takes the exclusive lock on an open file if nobody else holds it.
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open.
+    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+/// Keeps a small value with the file.
+pub(super) fn set_attribute(file: &File, name: &CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: the pointers are to live memory of the length given, and the descriptor is open.
+    check(unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) })
+}
+
+/// The value kept with an open file; `None` if there is none, or if the file system cannot keep any.
+pub(super) fn attribute(file: &File, name: &CStr, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; bytes_max];
+    // SAFETY: the buffer is as long as the length given, and the descriptor is open.
+    let length = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    kept(value, length)
+}
+
+/// The value kept with the file of this name, which is not followed if it is a symbolic link.
+pub(super) fn attribute_of_path(path: &Path, name: &CStr, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    let path = c_string(path.as_os_str())?;
+    let mut value = vec![0; bytes_max];
+    // SAFETY: the buffer is as long as the length given, and the name is zero-terminated.
+    let length = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    kept(value, length)
+}
+
+fn kept(mut value: Vec<u8>, length: isize) -> io::Result<Option<Vec<u8>>> {
+    match usize::try_from(length) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
+        }
+        Err(_) => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+/// The name of a file system that other machines may share, if `directory` is on one.
+pub(super) fn network_file_system(directory: &File) -> io::Result<Option<&'static str>> {
+    // SAFETY: all-zero is a value of this plain structure, and the call fills it.
+    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to live memory of the right type, and the descriptor is open.
+    check(unsafe { libc::fstatfs(directory.as_raw_fd(), &raw mut facts) })?;
+    // The numbers are in statfs(2); their type differs between platforms, so that only 32 bits count.
+    Ok(match facts.f_type as u32 {
+        0x6969 => Some("NFS"),
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("SMB"),
+        0x0102_1997 => Some("9p"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x4750_4653 => Some("GPFS"),
+        0x6573_5546 => Some("FUSE"),
+        _ => None,
+    })
+}

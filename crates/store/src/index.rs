@@ -1,0 +1,305 @@
+//! The real volume: SlateDB as the index, our log as its write-ahead log, segments for settled payload.
+//!
+//! A commit costs one hop to SlateDB's writer task and back; it is durable with the group of the log that
+//! holds it. SlateDB's own tickers are off: the log's committer decides when to flush, the server's scheduler
+//! when to compact. Payload never enters SlateDB.
+//!
+//! Payload moves while rows that point at it are read and written. The rules that keep this safe:
+//! * a commit takes a hold on every place it points into, and fails with `PayloadMoved` if one is condemned;
+//! * a place is condemned only when nothing holds it, and removed only when no row points into it and no cut
+//!   that could still read such a row is open ([`settle`], [`collect`]).
+
+pub(crate) mod candidates;
+mod collect;
+mod compaction;
+mod cut;
+mod fsck;
+mod inspect;
+mod open;
+mod relocate;
+mod rows;
+mod settle;
+mod snapshot;
+mod transaction;
+pub(crate) mod value;
+pub(crate) mod wal;
+
+pub use collect::Collected;
+pub use fsck::{Progress as FsckProgress, Report as FsckReport, hex};
+pub use inspect::LoggedRow;
+pub use open::{Components, Gate, Store, VolumeId};
+pub use settle::Settled;
+
+use crate::pointer::{Hold, Place};
+use crate::segment::Segments;
+use crate::volume::{Isolation, Read, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
+use crate::{Batch, Error, KeyRange, Mutation, Payload, Pointer, Position, Result, Value, limits};
+use async_trait::async_trait;
+use ballast_runtime::Clock;
+use bytes::Bytes;
+use cut::{Cuts, IndexCut};
+use slatedb::{Db, WriteBatch};
+use snapshot::Snapshots;
+use std::sync::Arc;
+use wal::Shared;
+
+/// One volume of a bucket, open in this server alone.
+pub struct IndexedVolume {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub id: VolumeId,
+    pub db: Db,
+    pub shared: Arc<Shared>,
+    pub segments: Segments,
+    pub snapshots: Snapshots,
+    pub cuts: Cuts,
+    pub clock: Arc<dyn Clock>,
+    pub gate: Arc<dyn Gate>,
+    pub settling: settle::Settling,
+}
+
+impl Inner {
+    pub fn log(&self) -> &crate::log::Log {
+        self.shared.log().expect("an open volume has opened its log")
+    }
+
+    /// Refuses work when the right to serve is lost or the log has stopped.
+    pub fn check(&self) -> Result<()> {
+        self.gate.check()?;
+        match self.shared.closed_reason() {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// SlateDB's error in our words; the log's own reason where it stopped.
+    pub fn error(&self, error: slatedb::Error) -> Error {
+        if let (slatedb::ErrorKind::Closed(_), Some(reason)) = (error.kind(), self.shared.closed_reason()) {
+            return reason.clone();
+        }
+        index_error(error)
+    }
+
+    /// Keeps every place that the pointers name alive until the holds are dropped.
+    fn hold_places<'a>(&self, pointers: impl Iterator<Item = &'a Pointer>) -> Result<Vec<Hold>> {
+        let mut held: Vec<(Place, Hold)> = Vec::new();
+        for pointer in pointers {
+            if held.iter().any(|(place, _)| *place == pointer.place) {
+                continue;
+            }
+            let hold = match pointer.place {
+                Place::Log { .. } => self.log().hold(pointer),
+                Place::Segment { .. } => self.segments.hold(pointer.place),
+            };
+            held.push((pointer.place, Some(hold.ok_or(Error::PayloadMoved)?)));
+        }
+        Ok(held.into_iter().map(|(_, hold)| hold).collect())
+    }
+
+    pub async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        match pointer.place {
+            Place::Log { .. } => self.log().read_payload(pointer).await,
+            Place::Segment { .. } => self.segments.read(pointer).await,
+        }
+    }
+
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.check()?;
+        let bytes = self.db.get(key).await.map_err(|error| self.error(error))?;
+        bytes.map(value::decode).transpose()
+    }
+
+    pub async fn commit(&self, batch: &Batch) -> Result<Position> {
+        self.check()?;
+        batch.check()?;
+        if batch.is_empty() {
+            return Ok(self.log().position());
+        }
+        self.log().room().await?;
+        let _holds = self.hold_places(batch.mutations().iter().flat_map(pointers_of))?;
+        let mut rows = WriteBatch::new();
+        for mutation in batch.mutations() {
+            match mutation {
+                Mutation::Put { key, value } => {
+                    self.shared.candidates.note(key, &value.pointers);
+                    rows.put_bytes(key.clone(), value::encode(value));
+                }
+                Mutation::Delete { key } => rows.delete(key),
+            }
+        }
+        self.settling.note_churn(batch.mutations());
+        let handle = self.db.write(rows).await.map_err(|error| self.error(error))?;
+        Ok(self.shared.end_of(handle.seqnum()))
+    }
+
+    /// Moves everything committed so far from the log's tail into the index, so that a restart replays nothing.
+    pub async fn flush_index(&self) -> Result<()> {
+        self.shared.note_freeze();
+        let options = slatedb::config::FlushOptions { flush_type: slatedb::config::FlushType::MemTable };
+        self.db.flush_with_options(options).await.map_err(|error| self.error(error))
+    }
+}
+
+fn pointers_of(mutation: &Mutation) -> &[Pointer] {
+    match mutation {
+        Mutation::Put { value, .. } => &value.pointers,
+        Mutation::Delete { .. } => &[],
+    }
+}
+
+/// SlateDB's error in our words, where nothing more is known.
+pub(crate) fn index_error(error: slatedb::Error) -> Error {
+    use slatedb::{CloseReason, ErrorKind};
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::Transaction => Error::Conflict,
+        ErrorKind::Closed(CloseReason::Fenced) => Error::Fenced("another server has opened it".into()),
+        ErrorKind::Closed(_) => Error::Closed(text),
+        ErrorKind::Data => Error::Corrupt(format!("the index: {text}")),
+        ErrorKind::Invalid => Error::Invalid(format!("the index: {text}")),
+        _ => Error::unavailable("the index does not answer", error),
+    }
+}
+
+#[async_trait]
+impl Read for IndexedVolume {
+    async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
+        self.inner.check()?;
+        cut::scan(&self.inner.db, range, Some(Arc::clone(&self.inner))).await
+    }
+
+    async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        self.inner.check()?;
+        self.inner.read_payload(pointer).await
+    }
+}
+
+#[async_trait]
+impl Volume for IndexedVolume {
+    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
+        self.inner.check()?;
+        let bytes: usize = parts.iter().map(Bytes::len).sum();
+        if bytes > limits::PAYLOAD_BYTES_MAX {
+            return Err(Error::Invalid(format!("a payload of {bytes} bytes is too large")));
+        }
+        self.inner.log().room().await?;
+        self.inner.log().append_payload(parts)
+    }
+
+    async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
+        self.inner.check()?;
+        self.inner.segments.write(payloads).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Position> {
+        match self.inner.commit(&batch).await {
+            // The last rows of a place are being moved right now: when that is over, the rows read right.
+            Err(Error::PayloadMoved) => {
+                self.inner.settling.finished().await;
+                Err(Error::PayloadMoved)
+            }
+            other => other,
+        }
+    }
+
+    async fn durable(&self, position: Position) -> Result<()> {
+        self.inner.log().durable(position).await?;
+        self.inner.gate.check()
+    }
+
+    fn position(&self) -> Position {
+        self.inner.log().position()
+    }
+
+    async fn begin(&self, isolation: Isolation) -> Result<Box<dyn Transaction>> {
+        self.inner.check()?;
+        transaction::begin(Arc::clone(&self.inner), isolation)
+    }
+
+    async fn cut(&self) -> Result<Arc<dyn Read>> {
+        self.inner.check()?;
+        Ok(Arc::new(IndexCut::now(Arc::clone(&self.inner))?))
+    }
+
+    async fn create_snapshot(&self, name: &str) -> Result<SnapshotEntry> {
+        self.inner.check()?;
+        snapshot::create(&self.inner, name).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        self.inner.check()?;
+        Ok(self.inner.snapshots.list())
+    }
+
+    async fn open_snapshot(&self, name: &str) -> Result<Arc<dyn Read>> {
+        self.inner.check()?;
+        snapshot::open(&self.inner, name).await
+    }
+
+    async fn delete_snapshot(&self, name: &str) -> Result<()> {
+        self.inner.check()?;
+        snapshot::delete(&self.inner, name).await
+    }
+
+    fn stats(&self) -> VolumeStats {
+        let log = self.inner.log();
+        let files = log.files();
+        let manifest = self.inner.db.manifest();
+        VolumeStats {
+            position: log.position(),
+            durable: log.durable_position(),
+            log_bytes: files.iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum(),
+            log_files: files.len() as u64,
+            tail_bytes: self.inner.shared.tail_bytes(),
+            segment_bytes: self.inner.segments.bytes(),
+            segments: self.inner.segments.count(),
+            index_bytes: manifest.all_sst_views().map(slatedb::manifest::SsTableView::estimate_size).sum(),
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        let inner = &self.inner;
+        inner.settling.stop().await;
+        if inner.shared.closed_reason().is_none() {
+            inner.flush_index().await?;
+            inner.log().durable(inner.log().position()).await?;
+        }
+        let options = slatedb::config::CloseOptions { flush_type: None };
+        let closed = inner.db.close_with_options(options).await;
+        // A volume that had stopped before reports why it stopped, not that it is closed.
+        match (inner.shared.closed_reason(), closed) {
+            (Some(reason @ (Error::Fenced(_) | Error::Unavailable { .. } | Error::Exhausted(_))), _) => {
+                Err(reason.clone())
+            }
+            (_, Err(error)) => Err(index_error(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl IndexedVolume {
+    pub fn id(&self) -> VolumeId {
+        self.inner.id
+    }
+
+    /// Flushes the index while serving, so that a close or a crash leaves next to nothing to replay.
+    pub async fn flush_index(&self) -> Result<()> {
+        self.inner.flush_index().await
+    }
+
+    /// Moves live payload out of the log's old files and frees them; see [`settle`].
+    pub async fn settle(&self) -> Result<Settled> {
+        settle::settle(&self.inner).await
+    }
+
+    /// Removes segments that nothing points into; see [`collect`].
+    pub async fn collect(&self) -> Result<Collected> {
+        collect::collect(&self.inner).await
+    }
+}

@@ -1,0 +1,166 @@
+//! Checks a whole volume: every row, every payload, every segment, every file of the log, every snapshot.
+//!
+//! It reads everything once and changes nothing. The caller owns the volume, so that nothing else changes it
+//! either. What it cannot know, the meaning of rows, the engines check themselves.
+
+use super::{IndexedVolume, Inner};
+use crate::pointer::Place;
+use crate::volume::Read;
+use crate::{Error, KeyRange, Pointer, Result, Space, limits};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub rows: u64,
+    pub payload_bytes: u64,
+    /// Bytes of segments and log that there are in all, as an estimate of the work.
+    pub payload_bytes_total: u64,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub rows: u64,
+    pub payloads: u64,
+    pub payload_bytes: u64,
+    pub segments: u64,
+    pub log_files: u64,
+    pub log_records: u64,
+    pub snapshots: u64,
+    /// Segments that nothing points into: garbage that collecting will remove, no damage.
+    pub segments_unused: u64,
+    /// What is wrong, in words for people. Empty is clean. At most [`limits::FSCK_PROBLEMS_MAX`].
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    fn problem(&mut self, text: String) {
+        if self.problems.len() < limits::FSCK_PROBLEMS_MAX {
+            self.problems.push(text);
+        }
+    }
+
+    /// Keeps an error about stored data as a problem; passes any other on.
+    fn note<T>(&mut self, what: impl FnOnce() -> String, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error @ (Error::Corrupt(_) | Error::NotFound(_) | Error::PayloadMoved)) => {
+                let error = if matches!(error, Error::PayloadMoved) {
+                    "what it points at is missing".into()
+                } else {
+                    error.to_string()
+                };
+                self.problem(format!("{}: {error}", what()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl IndexedVolume {
+    /// Reads and checks everything. `progress` is called now and then.
+    pub async fn fsck(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report> {
+        let inner = &self.inner;
+        let stats = crate::Volume::stats(self);
+        let total = stats.segment_bytes + stats.log_bytes;
+        let mut check = Check { inner, report: Report::default(), total, used: BTreeSet::new(), progress };
+        check.rows("the present", self).await?;
+        for entry in inner.snapshots.list() {
+            check.report.snapshots += 1;
+            let read = super::snapshot::open(inner, &entry.name).await?;
+            check.rows(&format!("snapshot {:?}", entry.name), read.as_ref()).await?;
+        }
+        check.segments().await?;
+        check.log().await?;
+        Ok(check.report)
+    }
+}
+
+struct Check<'a> {
+    inner: &'a Arc<Inner>,
+    report: Report,
+    total: u64,
+    used: BTreeSet<Place>,
+    progress: &'a mut (dyn FnMut(Progress) + Send),
+}
+
+impl Check<'_> {
+    async fn rows(&mut self, of: &str, read: &dyn Read) -> Result<()> {
+        let all = KeyRange { start: Bytes::from_static(&[0]), end: None };
+        let mut scan = read.scan(all).await?;
+        loop {
+            let rows = self.report.note(|| format!("a row of {of}"), scan.next(limits::SCAN_ROWS).await)?;
+            let rows = rows.unwrap_or_default();
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in &rows {
+                self.report.rows += 1;
+                if !row.value.pointers.is_empty() && Space::with_payload_of(&row.key).is_none() {
+                    self.report.problem(format!(
+                        "row {} of {of} points at payload, which its space never does",
+                        hex(&row.key)
+                    ));
+                }
+                for pointer in &row.value.pointers {
+                    self.payload(of, &row.key, pointer).await?;
+                }
+            }
+            let (rows, payload_bytes) = (self.report.rows, self.report.payload_bytes);
+            (self.progress)(Progress { rows, payload_bytes, payload_bytes_total: self.total });
+        }
+    }
+
+    async fn payload(&mut self, of: &str, key: &[u8], pointer: &Pointer) -> Result<()> {
+        self.used.insert(pointer.place);
+        let read = self.inner.read_payload(pointer).await;
+        let place = pointer.place;
+        let what = || format!("row {} of {of}, payload at byte {} of {place}", hex(key), pointer.offset);
+        if self.report.note(what, read)?.is_some() {
+            self.report.payloads += 1;
+            self.report.payload_bytes += u64::from(pointer.length);
+        }
+        Ok(())
+    }
+
+    async fn segments(&mut self) -> Result<()> {
+        for (place, bytes) in self.inner.segments.places() {
+            self.report.segments += 1;
+            if !self.used.contains(&place) {
+                self.report.segments_unused += 1;
+            }
+            let listed = self.inner.segments.list_payloads(place, bytes).await;
+            self.report.note(|| place.to_string(), listed)?;
+        }
+        Ok(())
+    }
+
+    async fn log(&mut self) -> Result<()> {
+        for file in self.inner.log().files() {
+            self.report.log_files += 1;
+            let records = self.inner.log().read_records(file).await;
+            let records = self.report.note(|| file.place.to_string(), records)?.unwrap_or_default();
+            self.report.log_records += records.len() as u64;
+            for record in &records {
+                self.report.note(|| format!("record {} of {}", record.seq, file.place), super::rows::decode(record))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key for people: its space, and the rest in hexadecimal.
+pub fn hex(key: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * key.len());
+    for (at, byte) in key.iter().enumerate() {
+        if at == 1 {
+            text.push(':');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}

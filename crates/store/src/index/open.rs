@@ -1,0 +1,210 @@
+//! Opening volumes: what all volumes of a server share, and what happens between open and close.
+
+use super::compaction::{self, IndexPlace};
+use super::cut::Cuts;
+use super::snapshot::{self, Snapshots};
+use super::wal::{LogInit, Shared};
+use super::{IndexedVolume, Inner, index_error, settle};
+use crate::log::{self, Medium};
+use crate::segment::Segments;
+use crate::{Error, Result, limits};
+use ballast_runtime::{Clock, Random};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use slatedb::config::Settings;
+use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
+use slatedb::db_cache::{DbCache, SplitCache};
+use slatedb::{Db, DbReader};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Names a volume within its bucket; 0 is the root volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeId(pub u64);
+
+impl std::fmt::Display for VolumeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The right to serve: asked before every operation, so it must be cheap.
+pub trait Gate: Send + Sync + 'static {
+    /// `Fenced` when the lease is lost.
+    fn check(&self) -> Result<()>;
+}
+
+/// What the volumes of a server are made of; a simulation passes its own.
+#[derive(Clone)]
+pub struct Components {
+    /// The bucket; paths are relative to its prefix.
+    pub bucket: Arc<dyn ObjectStore>,
+    /// The local directory of a `file://` bucket and the disk that it is on: the log is files there. Without
+    /// it, the log is objects.
+    pub local: Option<(Arc<dyn crate::disk::Disk>, PathBuf)>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Random,
+    pub gate: Arc<dyn Gate>,
+    pub log: log::Settings,
+}
+
+/// The volumes of one server: they share one cache and one set of background tasks.
+pub struct Store {
+    components: Components,
+    cache: Arc<dyn DbCache>,
+}
+
+impl Store {
+    pub fn new(components: Components) -> Self {
+        let part = |bytes| {
+            let options = MokaCacheOptions { max_capacity: bytes, time_to_live: None, time_to_idle: None };
+            Some(Arc::new(MokaCache::new_with_opts(options)) as Arc<dyn DbCache>)
+        };
+        let (blocks, meta) = (limits::BLOCK_CACHE_BYTES * 3 / 4, limits::BLOCK_CACHE_BYTES / 4);
+        let cache = SplitCache::new().with_block_cache(part(blocks)).with_meta_cache(part(meta));
+        Self { components, cache: Arc::new(cache.build()) }
+    }
+
+    /// Opens a volume, making it if it is new: fences an earlier owner, replays the log's tail, starts background
+    /// work. Cost: about 20 small requests to the bucket and the replay of at most [`limits::TAIL_BYTES_MAX`].
+    pub async fn open_volume(&self, id: VolumeId) -> Result<Arc<IndexedVolume>> {
+        let components = &self.components;
+        components.gate.check()?;
+        let root = Path::from(format!("volumes/{id}"));
+        let index = root.clone().join("index");
+        let medium = match &components.local {
+            Some((disk, directory)) => {
+                Medium::Disk { disk: Arc::clone(disk), directory: directory.join(format!("volumes/{id}/log")) }
+            }
+            None => Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") },
+        };
+        let shared = Arc::new(Shared::new(limits::TAIL_BYTES_MAX));
+        let init = LogInit { medium, settings: components.log.clone(), shared: Arc::clone(&shared) };
+        let db = Db::builder(index.clone(), Arc::clone(&components.bucket))
+            .with_settings(index_settings())
+            .with_db_cache(Arc::clone(&self.cache), id.0)
+            .with_seed(components.random.next_u64())
+            .with_wal_writer(Box::new(init))
+            .build()
+            .await
+            .map_err(|error| open_error(&shared, error))?;
+        let log = shared.log().ok_or_else(|| Error::Closed("the index opened without its log".into()))?;
+        let replayed_from = crate::Position(db.manifest().replay_after_wal_id());
+        let unread = log.files().into_iter().filter(|file| file.start < replayed_from).collect();
+        let epoch = db.manifest().writer_epoch();
+        let segments = Segments::open(Arc::clone(&components.bucket), root.join("segments"), epoch).await?;
+        let inner = Arc::new(Inner {
+            id,
+            db,
+            shared: Arc::clone(&shared),
+            segments,
+            snapshots: self.snapshots(id, &index),
+            cuts: Cuts::default(),
+            clock: Arc::clone(&components.clock),
+            gate: Arc::clone(&components.gate),
+            settling: settle::Settling::new(unread),
+        });
+        snapshot::load(&inner).await?;
+        let place = IndexPlace { store: Arc::clone(&components.bucket), path: index };
+        // A run of short lives must not let the index's top, and with it the tail, grow without bound.
+        if inner.db.manifest().l0().len() >= limits::INDEX_L0_MAX / 2 {
+            compaction::compact(&inner, &place, Duration::from_secs(30)).await;
+        }
+        tokio::spawn(background(Arc::downgrade(&inner), inner.settling.stopped(), place));
+        Ok(Arc::new(IndexedVolume { inner }))
+    }
+
+    fn snapshots(&self, id: VolumeId, index: &Path) -> Snapshots {
+        let (store, cache, path) = (Arc::clone(&self.components.bucket), Arc::clone(&self.cache), index.clone());
+        let reader =
+            move || DbReader::builder(path.clone(), Arc::clone(&store)).with_db_cache(Arc::clone(&cache), id.0);
+        let (store, path) = (Arc::clone(&self.components.bucket), index.clone());
+        let admin = move || slatedb::admin::Admin::builder(path.clone(), Arc::clone(&store)).build();
+        Snapshots::new(Box::new(reader), Box::new(admin))
+    }
+}
+
+fn index_settings() -> Settings {
+    Settings {
+        flush_interval: None, // the log's committer decides
+        manifest_poll_interval: Duration::from_secs(5),
+        l0_sst_size_bytes: 4 * usize::try_from(limits::TAIL_BYTES_MAX).expect("a few MiB"),
+        l0_max_ssts: limits::INDEX_L0_MAX,
+        l0_max_ssts_per_key: limits::INDEX_L0_MAX,
+        max_unflushed_bytes: limits::INDEX_UNFLUSHED_BYTES_MAX,
+        compactor_options: None,
+        garbage_collector_options: None,
+        compression_codec: Some(slatedb::config::CompressionCodec::Lz4),
+        ..Settings::default()
+    }
+}
+
+/// The log's own reason for a failed open, which SlateDB only passes on as text.
+fn open_error(shared: &Shared, error: slatedb::Error) -> Error {
+    if let Some(reason) = shared.closed_reason() {
+        return reason.clone();
+    }
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = source {
+        if let Some(ours) = inner.downcast_ref::<Error>() {
+            return ours.clone();
+        }
+        source = inner.source();
+    }
+    index_error(error)
+}
+
+/// All periodic work of one volume. Ends when the volume is dropped or closed.
+async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::CancellationToken, place: IndexPlace) {
+    let mut tick = tokio::time::interval(limits::SETTLE_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let start = tokio::time::Instant::now();
+    let (mut collected, mut swept) = (start, start);
+    loop {
+        tokio::select! {
+            () = stopped.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let now = tokio::time::Instant::now();
+        let collect = now - collected >= limits::COLLECT_INTERVAL;
+        let sweep = now - swept >= limits::INDEX_GARBAGE_INTERVAL;
+        let work = work(&inner, &place, collect, sweep);
+        tokio::select! {
+            () = stopped.cancelled() => return,
+            () = work => {}
+        }
+        if collect {
+            collected = now;
+        }
+        if sweep {
+            swept = now;
+        }
+    }
+}
+
+async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool) {
+    if inner.check().is_err() {
+        return;
+    }
+    let log_bytes: u64 = inner.log().files().iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum();
+    if log_bytes > limits::SETTLE_LOG_BYTES || inner.settling.has_retired() {
+        report("settling", settle::settle(inner).await);
+    }
+    if collect && inner.settling.churn() > 0 {
+        report("collecting", super::collect::collect(inner).await);
+    }
+    compaction::compact(inner, place, Duration::from_secs(60)).await;
+    if sweep {
+        compaction::remove_garbage(place).await;
+    }
+}
+
+fn report<T: std::fmt::Debug + Default + PartialEq>(what: &str, result: Result<T>) {
+    match result {
+        Ok(done) if done == T::default() => {}
+        Ok(done) => tracing::debug!(?done, "{what}"),
+        Err(error) => tracing::warn!(%error, "{what} failed: it is tried again"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Moves the payload of rows into fresh segments: the one way in which a pointer ever changes.
+//!
+//! Rows are replaced only if they still are what was read, so a writer always wins over a move. Cost: the
+//! payload is read once and written once; a batch of rows is one transaction.
+
+use super::{Inner, transaction};
+use crate::pointer::Place;
+use crate::{Error, Pointer, Result, Value, limits};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    pub rows: u64,
+    pub bytes: u64,
+    /// Keys whose rows changed under the move: to be looked at again.
+    pub changed: Vec<Bytes>,
+    /// Keys that point into places that were not wanted.
+    pub unwanted: Vec<Bytes>,
+}
+
+/// Moves what the rows of these keys have in `wanted` places. Neighbouring keys lie together afterwards.
+pub(crate) async fn move_rows(
+    inner: &Arc<Inner>,
+    keys: impl IntoIterator<Item = Bytes>,
+    wanted: &(dyn Fn(Place) -> bool + Send + Sync),
+) -> Result<Moved> {
+    let mut moved = Moved::default();
+    let mut batch: Vec<(Bytes, Value)> = Vec::new();
+    let mut bytes = 0;
+    for key in keys {
+        let Some(value) = inner.get(&key).await? else { continue };
+        let size: usize =
+            value.pointers.iter().filter(|pointer| wanted(pointer.place)).map(|pointer| pointer.length as usize).sum();
+        if !value.pointers.iter().any(|pointer| wanted(pointer.place)) {
+            if !value.pointers.is_empty() {
+                moved.unwanted.push(key);
+            }
+            continue;
+        }
+        batch.push((key, value));
+        bytes += size;
+        if bytes >= limits::SETTLE_BYTES || batch.len() >= limits::SETTLE_ROWS {
+            move_batch(inner, std::mem::take(&mut batch), wanted, &mut moved).await?;
+            bytes = 0;
+        }
+    }
+    move_batch(inner, batch, wanted, &mut moved).await?;
+    Ok(moved)
+}
+
+async fn move_batch(
+    inner: &Arc<Inner>,
+    batch: Vec<(Bytes, Value)>,
+    wanted: &(dyn Fn(Place) -> bool + Send + Sync),
+    moved: &mut Moved,
+) -> Result<()> {
+    let mut payloads: Vec<(Pointer, Bytes)> = Vec::new();
+    let mut index: HashMap<Pointer, usize> = HashMap::new();
+    let mut rows = Vec::with_capacity(batch.len());
+    'rows: for (key, value) in batch {
+        for pointer in value.pointers.iter().filter(|pointer| wanted(pointer.place)) {
+            if index.contains_key(pointer) {
+                continue;
+            }
+            match inner.read_payload(pointer).await {
+                Ok(bytes) => {
+                    index.insert(*pointer, payloads.len());
+                    payloads.push((*pointer, bytes));
+                }
+                Err(Error::PayloadMoved) => {
+                    moved.changed.push(key);
+                    continue 'rows;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        rows.push((key, value));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let bytes: usize = payloads.iter().map(|(_, bytes)| bytes.len()).sum();
+    let written = inner.segments.write(payloads.into_iter().map(|(_, bytes)| bytes).collect()).await?;
+    let count = rows.len() as u64;
+    let replacements = rows.into_iter().map(|(key, old)| {
+        let mut new = old.clone();
+        for pointer in &mut new.pointers {
+            if let Some(at) = index.get(pointer) {
+                *pointer = written[*at].pointer;
+            }
+        }
+        (key, old, new)
+    });
+    let changed = transaction::replace_unchanged(inner, replacements.collect()).await?;
+    moved.rows += count - changed.len() as u64;
+    moved.bytes += bytes as u64;
+    moved.changed.extend(changed);
+    Ok(())
+}

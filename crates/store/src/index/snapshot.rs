@@ -1,0 +1,243 @@
+//! Named snapshots: a checkpoint of the index and a row that names it.
+//!
+//! Making one flushes the tail (bounded, so the time is constant), writes one manifest and one row. It pins the
+//! index's files by the checkpoint, segments by what its rows point at (found by one scan when collecting first
+//! needs it), and log files by their position: those that were there when it was made stay until it goes.
+//!
+//! Row: Space::System, `snapshot/` name → format 1; checkpoint id, 16 bytes; creation time in nanoseconds and
+//! position, 8 bytes each, little endian.
+
+use super::{Inner, cut, value};
+use crate::codec::Reader;
+use crate::pointer::Place;
+use crate::volume::{Read, Scan, SnapshotEntry};
+use crate::{Batch, Error, KeyRange, Pointer, Position, Result, Space, Value, limits};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use slatedb::config::{CheckpointOptions, CheckpointScope, DbReaderOptions};
+use slatedb::{DbReader, DbReaderMode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use uuid::Uuid;
+
+const FORMAT: u8 = 1;
+const PREFIX: &[u8] = b"snapshot/";
+
+/// How to open the index again, read-only.
+pub(crate) type OpenReader = Box<dyn Fn() -> slatedb::DbReaderBuilder<object_store::path::Path> + Send + Sync>;
+/// How to reach what only SlateDB's administration can do.
+pub(crate) type OpenAdmin = Box<dyn Fn() -> slatedb::admin::Admin + Send + Sync>;
+
+pub(crate) struct Snapshots {
+    named: Mutex<BTreeMap<String, Named>>,
+    /// One of creating and deleting at a time.
+    changing: tokio::sync::Mutex<()>,
+    reader: OpenReader,
+    admin: OpenAdmin,
+}
+
+#[derive(Clone)]
+struct Named {
+    entry: SnapshotEntry,
+    checkpoint: Uuid,
+    open: Option<Arc<DbReader>>,
+    places: Option<Arc<BTreeSet<Place>>>,
+}
+
+impl Snapshots {
+    pub fn new(reader: OpenReader, admin: OpenAdmin) -> Self {
+        Self { named: Mutex::default(), changing: tokio::sync::Mutex::new(()), reader, admin }
+    }
+
+    pub fn list(&self) -> Vec<SnapshotEntry> {
+        self.named.lock().values().map(|named| named.entry.clone()).collect()
+    }
+
+    /// True if a snapshot may read the log from before `position`.
+    pub fn pins(&self, position: Position) -> bool {
+        self.named.lock().values().any(|named| position < named.entry.position)
+    }
+
+    fn find(&self, name: &str) -> Result<Named> {
+        let found = self.named.lock().get(name).cloned();
+        found.ok_or_else(|| Error::NotFound(format!("snapshot {name:?}")))
+    }
+}
+
+/// Reads the names at open, and removes checkpoints that a crash left without one.
+pub(crate) async fn load(inner: &Arc<Inner>) -> Result<()> {
+    let mut scan = cut::scan(&inner.db, Space::System.range(&[PREFIX]), Some(Arc::clone(inner))).await?;
+    loop {
+        let rows = scan.next(limits::SCAN_ROWS).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let name = String::from_utf8_lossy(&row.key[1 + PREFIX.len()..]).into_owned();
+            let named = decode(name.clone(), row.value.bytes)?;
+            inner.snapshots.named.lock().insert(name, named);
+        }
+    }
+    let known: BTreeSet<Uuid> = inner.snapshots.named.lock().values().map(|named| named.checkpoint).collect();
+    for checkpoint in inner.db.manifest().checkpoints() {
+        if checkpoint.name.is_some() && !known.contains(&checkpoint.id) {
+            let admin = (inner.snapshots.admin)();
+            admin.delete_checkpoint(checkpoint.id).await.map_err(super::index_error)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn create(inner: &Arc<Inner>, name: &str) -> Result<SnapshotEntry> {
+    if name.is_empty() || name.len() > limits::SNAPSHOT_NAME_MAX || name.contains(['/', '\0']) {
+        return Err(Error::Invalid(format!("{name:?} cannot name a snapshot: 1 to 100 bytes, no slash")));
+    }
+    let _changing = inner.snapshots.changing.lock().await;
+    if inner.snapshots.named.lock().contains_key(name) {
+        return Err(Error::AlreadyExists(format!("snapshot {name:?}")));
+    }
+    // No file of the log may go between the checkpoint and the row that pins it.
+    let _round = inner.settling.round().await;
+    let options = CheckpointOptions { name: Some(name.to_owned()), ..CheckpointOptions::default() };
+    let checkpoint = inner.db.create_checkpoint(CheckpointScope::All, &options).await;
+    let checkpoint = checkpoint.map_err(|error| inner.error(error))?.id;
+    let entry = SnapshotEntry {
+        name: name.to_owned(),
+        created: inner.clock.now_nanos(),
+        // Past the cut, which is safe: it only says which log files the snapshot may read.
+        position: inner.log().position(),
+    };
+    let named = Named { entry: entry.clone(), checkpoint, open: None, places: None };
+    let mut batch = Batch::new();
+    batch.put(key(name), encode(&named));
+    let end = inner.commit(&batch).await?;
+    inner.log().durable(end).await?;
+    inner.snapshots.named.lock().insert(name.to_owned(), named);
+    Ok(entry)
+}
+
+pub(crate) async fn open(inner: &Arc<Inner>, name: &str) -> Result<Arc<dyn Read>> {
+    let reader = open_reader(inner, name).await?;
+    Ok(Arc::new(SnapshotRead { inner: Arc::clone(inner), reader }))
+}
+
+async fn open_reader(inner: &Arc<Inner>, name: &str) -> Result<Arc<DbReader>> {
+    let named = inner.snapshots.find(name)?;
+    if let Some(reader) = named.open {
+        return Ok(reader);
+    }
+    // Everything that the checkpoint holds is in the index's files: there is no log to replay.
+    let options = DbReaderOptions { skip_wal_replay: true, ..DbReaderOptions::default() };
+    let builder = (inner.snapshots.reader)();
+    let builder = builder.with_reader_mode(DbReaderMode::Checkpoint(named.checkpoint)).with_options(options);
+    let reader = Arc::new(builder.build().await.map_err(super::index_error)?);
+    let mut all = inner.snapshots.named.lock();
+    let named = all.get_mut(name).ok_or_else(|| Error::NotFound(format!("snapshot {name:?}")))?;
+    Ok(Arc::clone(named.open.get_or_insert(reader)))
+}
+
+pub(crate) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    let _changing = inner.snapshots.changing.lock().await;
+    let named = inner.snapshots.find(name)?;
+    let mut batch = Batch::new();
+    batch.delete(key(name));
+    let end = inner.commit(&batch).await?;
+    inner.log().durable(end).await?;
+    inner.snapshots.named.lock().remove(name);
+    if let Some(reader) = named.open {
+        reader.close().await.map_err(super::index_error)?;
+    }
+    let admin = (inner.snapshots.admin)();
+    admin.delete_checkpoint(named.checkpoint).await.map_err(super::index_error)
+}
+
+/// Every segment and log file that a named snapshot's rows point into.
+pub(crate) async fn places(inner: &Arc<Inner>) -> Result<BTreeSet<Place>> {
+    let names: Vec<String> = inner.snapshots.named.lock().keys().cloned().collect();
+    let mut all = BTreeSet::new();
+    for name in names {
+        let known = inner.snapshots.find(&name).ok().and_then(|named| named.places);
+        let places = match known {
+            Some(places) => places,
+            None => {
+                let mut places = BTreeSet::new();
+                let read = open(inner, &name).await?;
+                super::collect::for_each_row(read.as_ref(), |row| {
+                    places.extend(row.value.pointers.iter().map(|pointer| pointer.place));
+                })
+                .await?;
+                Arc::new(places)
+            }
+        };
+        all.extend(places.iter().copied());
+        if let Some(named) = inner.snapshots.named.lock().get_mut(&name) {
+            named.places = Some(places);
+        }
+    }
+    Ok(all)
+}
+
+struct SnapshotRead {
+    inner: Arc<Inner>,
+    reader: Arc<DbReader>,
+}
+
+#[async_trait]
+impl Read for SnapshotRead {
+    async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.inner.check()?;
+        let bytes = self.reader.get(key).await.map_err(|error| self.inner.error(error))?;
+        bytes.map(value::decode).transpose()
+    }
+
+    async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
+        self.inner.check()?;
+        cut::scan(self.reader.as_ref(), range, Some(Arc::clone(&self.reader))).await
+    }
+
+    async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        self.inner.check()?;
+        self.inner.read_payload(pointer).await
+    }
+}
+
+fn key(name: &str) -> Bytes {
+    Space::System.key(&[PREFIX, name.as_bytes()])
+}
+
+fn encode(named: &Named) -> Vec<u8> {
+    let mut out = vec![FORMAT];
+    out.extend_from_slice(named.checkpoint.as_bytes());
+    out.extend_from_slice(&named.entry.created.to_le_bytes());
+    out.extend_from_slice(&named.entry.position.0.to_le_bytes());
+    out
+}
+
+fn decode(name: String, bytes: Bytes) -> Result<Named> {
+    let mut reader = Reader::new(bytes, "the row of a snapshot");
+    let format = reader.u8()?;
+    if format != FORMAT {
+        return Err(reader.corrupt(&format!("unknown format {format}")));
+    }
+    let id = reader.take(16)?;
+    let checkpoint = Uuid::from_slice(&id).map_err(|_| reader.corrupt("the checkpoint's id"))?;
+    let (created, position) = (reader.u64()? as i64, Position(reader.u64()?));
+    reader.end()?;
+    Ok(Named { entry: SnapshotEntry { name, created, position }, checkpoint, open: None, places: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_one_on_disk() {
+        let entry = SnapshotEntry { name: "a".into(), created: 1, position: Position(2) };
+        let named = Named { entry, checkpoint: Uuid::from_bytes([7; 16]), open: None, places: None };
+        let bytes = encode(&named);
+        assert_eq!(bytes, [&[1][..], &[7; 16], &[1, 0, 0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0, 0, 0, 0]].concat());
+        let back = decode("a".into(), bytes.into()).unwrap();
+        assert_eq!((back.entry, back.checkpoint), (named.entry, named.checkpoint));
+    }
+}

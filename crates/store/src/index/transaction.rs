@@ -1,0 +1,99 @@
+//! Transactions: SlateDB's, with our values and our rules about payload.
+
+use super::{Inner, cut, value};
+use crate::volume::{Isolation, Read, Scan, Transaction};
+use crate::{Batch, Error, KeyRange, Mutation, Pointer, Position, Result, Value};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use slatedb::{DbTransaction, IsolationLevel};
+use std::sync::Arc;
+
+pub(crate) fn begin(inner: Arc<Inner>, isolation: Isolation) -> Result<Box<dyn Transaction>> {
+    let level = match isolation {
+        Isolation::Snapshot => IsolationLevel::Snapshot,
+        Isolation::Serializable => IsolationLevel::SerializableSnapshot,
+    };
+    let ticket = Arc::new(inner.cuts.ticket());
+    let transaction = inner.db.begin(level).map_err(|error| inner.error(error))?;
+    Ok(Box::new(IndexTransaction { inner, transaction, ticket, pointers: Mutex::default() }))
+}
+
+struct IndexTransaction {
+    inner: Arc<Inner>,
+    transaction: DbTransaction,
+    ticket: Arc<cut::CutTicket>,
+    /// The pointers of rows that were written, with their keys.
+    pointers: Mutex<Vec<(Bytes, Pointer)>>,
+}
+
+#[async_trait]
+impl Read for IndexTransaction {
+    async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.inner.check()?;
+        let bytes = self.transaction.get(key).await.map_err(|error| self.inner.error(error))?;
+        bytes.map(value::decode).transpose()
+    }
+
+    async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
+        self.inner.check()?;
+        cut::scan(&self.transaction, range, Some(Arc::clone(&self.ticket))).await
+    }
+
+    async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        self.inner.read_payload(pointer).await
+    }
+}
+
+#[async_trait]
+impl Transaction for IndexTransaction {
+    fn put(&self, key: Bytes, value: Value) -> Result<()> {
+        let fresh = value.pointers.iter().map(|pointer| (key.clone(), *pointer));
+        self.pointers.lock().extend(fresh);
+        self.transaction.put(key, value::encode(&value)).map_err(|error| self.inner.error(error))
+    }
+
+    fn delete(&self, key: Bytes) -> Result<()> {
+        self.transaction.delete(key).map_err(|error| self.inner.error(error))
+    }
+
+    async fn commit(self: Box<Self>, extra: Batch) -> Result<Position> {
+        self.inner.check()?;
+        extra.check()?;
+        for mutation in extra.mutations() {
+            match mutation {
+                Mutation::Put { key, value } => self.put(key.clone(), value.clone())?,
+                Mutation::Delete { key } => self.delete(key.clone())?,
+            }
+        }
+        self.inner.log().room().await?;
+        let pointers = std::mem::take(&mut *self.pointers.lock());
+        let _holds = self.inner.hold_places(pointers.iter().map(|(_, pointer)| pointer))?;
+        for (key, pointer) in &pointers {
+            self.inner.shared.candidates.note(key, &[*pointer]);
+        }
+        let inner = Arc::clone(&self.inner);
+        let handle = self.transaction.commit().await.map_err(|error| inner.error(error))?;
+        let end = handle.map(|handle| inner.shared.end_of(handle.seqnum()));
+        Ok(end.unwrap_or_else(|| inner.log().position()))
+    }
+}
+
+/// Replaces the values of rows that have not changed since they were read; the keys that had changed.
+pub(crate) async fn replace_unchanged(inner: &Arc<Inner>, rows: Vec<(Bytes, Value, Value)>) -> Result<Vec<Bytes>> {
+    let transaction = begin(Arc::clone(inner), Isolation::Snapshot)?;
+    let keys: Vec<Bytes> = rows.iter().map(|(key, ..)| key.clone()).collect();
+    let mut changed = Vec::new();
+    for (key, old, new) in rows {
+        if transaction.get(&key).await? == Some(old) {
+            transaction.put(key, new)?;
+        } else {
+            changed.push(key);
+        }
+    }
+    match transaction.commit(Batch::new()).await {
+        Ok(_) => Ok(changed),
+        Err(Error::Conflict | Error::PayloadMoved) => Ok(keys),
+        Err(error) => Err(error),
+    }
+}

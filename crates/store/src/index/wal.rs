@@ -1,0 +1,256 @@
+//! Our log as the write-ahead log of the index.
+//!
+//! SlateDB hands every commit to [`LogWriter::append`] from its one writer task; the rows go into the same
+//! buffer as the payload that went before them, and that order is the whole guarantee. SlateDB never decides
+//! when to flush: the log's committer does, and tells SlateDB through the observer. What SlateDB calls the id
+//! of a WAL file is here the [`Position`] at the end of a group that holds rows.
+
+use super::candidates::Candidates;
+use super::{rows, value};
+use crate::log::{self, DurableGroup, Log, LogListener, Medium, Replay};
+use crate::{Error, Position};
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use slatedb::ValueDeletable;
+use slatedb::wal::{
+    WalError, WalEvent, WalFlushResult, WalIterator, WalObserver, WalRows, WalStatus, WalStatusListener, WalWriter,
+    WriterInit, WriterInitResult, WriterManifest,
+};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// What the volume and SlateDB's side of the log share.
+pub(crate) struct Shared {
+    log: OnceLock<Log>,
+    status: Mutex<WalStatus>,
+    observers: RwLock<Vec<WalStatusListener>>,
+    /// Sequence numbers that are not durable yet, with the end of their record.
+    ends: Mutex<VecDeque<(u64, Position)>>,
+    /// Why the log stopped, in our words.
+    closed: OnceLock<Error>,
+    pub candidates: Candidates,
+    /// Bytes of rows ever appended; and the count at the last freeze of the memtable.
+    row_bytes: AtomicU64,
+    frozen_row_bytes: AtomicU64,
+    tail_bytes_max: u64,
+}
+
+impl Shared {
+    pub fn new(tail_bytes_max: u64) -> Self {
+        let status = WalStatus {
+            closed_reason: None,
+            estimated_bytes: 0,
+            last_flushed_wal_id: 0,
+            last_flushed_seq: None,
+            buffered_wal_entries_count: 0,
+        };
+        Self {
+            log: OnceLock::new(),
+            status: Mutex::new(status),
+            observers: RwLock::default(),
+            ends: Mutex::default(),
+            closed: OnceLock::new(),
+            candidates: Candidates::default(),
+            row_bytes: AtomicU64::new(0),
+            frozen_row_bytes: AtomicU64::new(0),
+            tail_bytes_max,
+        }
+    }
+
+    /// The log; there is one once SlateDB has opened it.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.get()
+    }
+
+    pub fn closed_reason(&self) -> Option<&Error> {
+        self.closed.get()
+    }
+
+    /// The end of the commit with this sequence number, or of a later one that is durable already.
+    pub fn end_of(&self, seq: u64) -> Position {
+        let ends = self.ends.lock();
+        let index = ends.partition_point(|(other, _)| *other < seq);
+        match ends.get(index) {
+            Some((_, end)) => *end,
+            None => self.log().map(Log::durable_position).unwrap_or_default(),
+        }
+    }
+
+    /// Bytes of rows that a restart would replay.
+    pub fn tail_bytes(&self) -> u64 {
+        self.row_bytes.load(Ordering::Relaxed).saturating_sub(self.frozen_row_bytes.load(Ordering::Relaxed))
+    }
+
+    /// The memtable was frozen: what comes now is the new tail.
+    pub fn note_freeze(&self) {
+        self.frozen_row_bytes.store(self.row_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn publish(&self, event: &WalEvent) {
+        let observers = self.observers.read().clone();
+        observers.iter().for_each(|observer| observer(event.clone()));
+    }
+
+    fn current_status(&self) -> Result<WalStatus, WalStatus> {
+        let mut status = self.status.lock().clone();
+        status.estimated_bytes = self.log().map_or(0, Log::pending_bytes);
+        if status.closed_reason.is_some() { Err(status) } else { Ok(status) }
+    }
+}
+
+impl LogListener for Shared {
+    fn durable(&self, group: DurableGroup) {
+        let status = {
+            let mut status = self.status.lock();
+            if group.rows_end.0 <= status.last_flushed_wal_id {
+                return; // payload alone: SlateDB must not see a new id without rows
+            }
+            status.last_flushed_wal_id = group.rows_end.0;
+            status.last_flushed_seq = Some(group.rows_seq);
+            status.clone()
+        };
+        let mut ends = self.ends.lock();
+        let durable = ends.partition_point(|(seq, _)| *seq <= group.rows_seq);
+        ends.drain(..durable);
+        drop(ends);
+        self.publish(&WalEvent::WalFlushed(status));
+    }
+
+    fn closed(&self, reason: Error) {
+        let _ = self.closed.set(reason.clone());
+        let status = {
+            let mut status = self.status.lock();
+            status.closed_reason.get_or_insert(wal_error(reason));
+            status.clone()
+        };
+        self.publish(&WalEvent::WalClosed(status));
+    }
+}
+
+/// Our errors as SlateDB's.
+pub(crate) fn wal_error(error: Error) -> WalError {
+    match error {
+        Error::Fenced(_) => WalError::Fenced,
+        Error::Closed(_) => WalError::Closed,
+        Error::Corrupt(_) => WalError::DataError(Arc::new(error)),
+        Error::Unavailable { .. } | Error::Exhausted(_) => WalError::Unavailable(Arc::new(error)),
+        other => WalError::InternalError(Arc::new(other)),
+    }
+}
+
+/// Opens the log when SlateDB has raised the writer's epoch.
+pub(crate) struct LogInit {
+    pub medium: Medium,
+    pub settings: log::Settings,
+    pub shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl WriterInit for LogInit {
+    async fn fence_and_init(&self, manifest: &mut WriterManifest) -> Result<WriterInitResult, WalError> {
+        let replay_after = Position(manifest.replay_after_wal_id());
+        let listener = Arc::clone(&self.shared) as Arc<dyn LogListener>;
+        let opened = log::open(self.medium.clone(), manifest.epoch(), replay_after, listener, self.settings.clone());
+        let opened = opened.await.map_err(wal_error)?;
+        self.shared.status.lock().last_flushed_wal_id = replay_after.0;
+        let fresh = self.shared.log.set(opened.log.clone()).is_ok();
+        assert!(fresh, "a volume opens its log once");
+        let replay_iterator = Box::new(LogReplay { replay: opened.replay, shared: Arc::clone(&self.shared) });
+        let wal_writer = LogWriter { log: opened.log, shared: Arc::clone(&self.shared), encoded: Vec::new() };
+        Ok(WriterInitResult { replay_iterator, wal_writer: Box::new(wal_writer) })
+    }
+}
+
+struct LogReplay {
+    replay: Replay,
+    shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl WalIterator for LogReplay {
+    async fn next(&mut self) -> Result<Option<WalRows>, WalError> {
+        let Some(records) = self.replay.next().await.map_err(wal_error)? else { return Ok(None) };
+        let Some(last) = records.last() else { return Ok(None) };
+        let (last_end, last_seq) = (last.group_end.0, last.seq);
+        let mut replayed = Vec::with_capacity(records.len() * 3);
+        for record in &records {
+            self.shared.row_bytes.fetch_add(record.rows.len() as u64, Ordering::Relaxed);
+            for row in rows::decode(record).map_err(wal_error)? {
+                if let ValueDeletable::Value(bytes) = &row.value {
+                    let pointers = value::decode_pointers(bytes).map_err(wal_error)?;
+                    self.shared.candidates.note(&row.key, &pointers);
+                }
+                replayed.push(row);
+            }
+        }
+        let mut status = self.shared.status.lock();
+        status.last_flushed_wal_id = status.last_flushed_wal_id.max(last_end);
+        status.last_flushed_seq = status.last_flushed_seq.max(Some(last_seq));
+        Ok(Some(WalRows { rows: replayed, last_consumed_wal_file_id: last_end }))
+    }
+}
+
+struct LogWriter {
+    log: Log,
+    shared: Arc<Shared>,
+    /// Reused from commit to commit.
+    encoded: Vec<u8>,
+}
+
+#[async_trait]
+impl WalWriter for LogWriter {
+    async fn append(&mut self, batch: &[slatedb::RowEntry]) -> Result<(), WalError> {
+        let Some(seq) = batch.first().map(|row| row.seq) else { return Ok(()) };
+        self.encoded.clear();
+        rows::encode(batch, &mut self.encoded).map_err(wal_error)?;
+        self.shared.row_bytes.fetch_add(self.encoded.len() as u64, Ordering::Relaxed);
+        // Under the lock, so that the group cannot become durable before its end is known.
+        let mut ends = self.shared.ends.lock();
+        let end = self.log.append_rows(seq, &self.encoded).map_err(wal_error)?;
+        ends.push_back((seq, end));
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<WalFlushResult, WalError> {
+        let end = self.log.seal().map_err(wal_error)?;
+        let wal_id = end.0.max(self.shared.status.lock().last_flushed_wal_id);
+        let log = self.log.clone();
+        let completion = Box::pin(async move { log.durable(end).await.map_err(wal_error) });
+        Ok(WalFlushResult { wal_id, completion })
+    }
+
+    /// Bounds what a restart replays. SlateDB asks after every batch and freezes at once when told to.
+    fn should_flush_memtable(&self, _replay_after: u64) -> bool {
+        let full = self.shared.tail_bytes() > self.shared.tail_bytes_max;
+        if full {
+            self.shared.note_freeze();
+        }
+        full
+    }
+
+    fn observer(&self) -> Box<dyn WalObserver> {
+        Box::new(Observer(Arc::clone(&self.shared)))
+    }
+
+    fn status(&self) -> Result<WalStatus, WalStatus> {
+        self.shared.current_status()
+    }
+
+    async fn close(&mut self) -> Result<(), WalError> {
+        self.log.close().await.map_err(wal_error)
+    }
+}
+
+struct Observer(Arc<Shared>);
+
+impl WalObserver for Observer {
+    fn status(&self) -> Result<WalStatus, WalStatus> {
+        self.0.current_status()
+    }
+
+    fn subscribe(&self, listener: WalStatusListener) -> Result<(), WalError> {
+        self.0.observers.write().push(listener);
+        Ok(())
+    }
+}

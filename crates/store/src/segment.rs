@@ -1,0 +1,304 @@
+//! Segments: large immutable objects that hold settled payload.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | magic `BLSTSEG1` |
+//! | … | the payloads, one behind the other |
+//! | each payload | varints: offset from the start of the segment, length; CRC32C, 4 bytes little endian |
+//! | 4, 4, 4 | number of payloads, bytes of the list, CRC32C of the list; little endian |
+//! | 4 | magic `GSLB` |
+//!
+//! Rows point at payloads directly; the list at the end is for `fsck` and `inspect`. A segment's name holds the
+//! epoch of the writer that made it, so no two writers ever use the same name. A PUT is durable on return.
+//! Cost: one PUT for up to [`limits::SEGMENT_BYTES_MAX`]; one ranged GET for a read.
+
+use crate::codec::{Reader, put_varint};
+use crate::pointer::{Hold, Place};
+use crate::{Error, Payload, Pointer, Result, limits};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MAGIC: &[u8; 8] = b"BLSTSEG1";
+const END_MAGIC: &[u8; 4] = b"GSLB";
+const FOOTER_BYTES: usize = 16;
+
+/// What is known of a segment in memory.
+struct Known {
+    bytes: u64,
+    /// Cloned for every write under way that points into the segment.
+    hold: Arc<()>,
+    /// The generation in which a write last took a hold.
+    touched: u64,
+    condemned: bool,
+}
+
+/// The segments of one volume.
+pub(crate) struct Segments {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    epoch: u64,
+    next: AtomicU64,
+    generation: AtomicU64,
+    known: Mutex<BTreeMap<Place, Known>>,
+}
+
+impl Segments {
+    /// Lists what is there. `epoch` must be this writer's own: it makes names that were never used before.
+    pub async fn open(store: Arc<dyn ObjectStore>, prefix: Path, epoch: u64) -> Result<Self> {
+        let mut known = BTreeMap::new();
+        let mut list = store.list(Some(&prefix));
+        while let Some(meta) = list.try_next().await.map_err(|error| unavailable("list segments", error))? {
+            let name = meta.location.filename().unwrap_or_default();
+            let Some(place) = parse_name(name) else {
+                tracing::warn!(object = %meta.location, "an object among the segments is not one: left alone");
+                continue;
+            };
+            known.insert(place, Known { bytes: meta.size, hold: Arc::default(), touched: 0, condemned: false });
+        }
+        drop(list);
+        let (next, generation) = (AtomicU64::new(1), AtomicU64::new(1));
+        Ok(Self { store, prefix, epoch, next, generation, known: Mutex::new(known) })
+    }
+
+    /// Writes payloads into as many segments as they need; durable on return, in the order given.
+    pub async fn write(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
+        let mut groups: Vec<Vec<Bytes>> = Vec::new();
+        let mut bytes = usize::MAX;
+        for payload in payloads {
+            bytes = bytes.saturating_add(payload.len());
+            if bytes > limits::SEGMENT_BYTES_MAX {
+                groups.push(Vec::new());
+                bytes = payload.len();
+            }
+            groups.last_mut().expect("the first payload opened a group").push(payload);
+        }
+        let puts = groups.into_iter().map(|group| self.write_one(group));
+        let written: Vec<Vec<Payload>> =
+            futures::stream::iter(puts).buffered(limits::SEGMENT_PUTS_MAX).try_collect().await?;
+        Ok(written.into_iter().flatten().collect())
+    }
+
+    async fn write_one(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
+        let place = Place::Segment { epoch: self.epoch, number: self.next.fetch_add(1, Ordering::Relaxed) };
+        let pointers = place_payloads(place, &payloads);
+        let footer = encode_footer(&pointers);
+        let body: PutPayload = std::iter::once(Bytes::from_static(MAGIC)).chain(payloads).chain([footer]).collect();
+        let bytes = body.content_length() as u64;
+        let hold: Arc<()> = Arc::default();
+        // Known before it is there: collecting must not take it for an orphan.
+        let known = Known { bytes, hold: Arc::clone(&hold), touched: self.generation(), condemned: false };
+        self.known.lock().insert(place, known);
+        let options = PutOptions::from(PutMode::Create);
+        if let Err(error) = self.store.put_opts(&self.path(place), body, options).await {
+            self.known.lock().remove(&place);
+            return Err(unavailable("write a segment", error));
+        }
+        Ok(pointers.into_iter().map(|pointer| Payload { pointer, hold: Some(Arc::clone(&hold) as _) }).collect())
+    }
+
+    pub async fn read(&self, pointer: &Pointer) -> Result<Bytes> {
+        let range = pointer.offset..pointer.offset + u64::from(pointer.length);
+        let read = self.store.get_range(&self.path(pointer.place), range).await;
+        let bytes = read.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => Error::PayloadMoved,
+            other => unavailable("read a segment", other),
+        })?;
+        if bytes.len() == pointer.length as usize && crc32c::crc32c(&bytes) == pointer.crc {
+            return Ok(bytes);
+        }
+        Err(Error::Corrupt(format!("payload at byte {} of {}", pointer.offset, self.path(pointer.place))))
+    }
+
+    /// Keeps the segment while a write that points into it is under way; `None` if it is gone or condemned.
+    pub fn hold(&self, place: Place) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        let generation = self.generation();
+        let mut known = self.known.lock();
+        let segment = known.get_mut(&place).filter(|segment| !segment.condemned)?;
+        segment.touched = generation;
+        Some(Arc::clone(&segment.hold) as _)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Starts a generation: whatever is written or held from now on is younger than the number returned.
+    pub fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Segments that no write has touched since `generation` began, with their sizes.
+    pub fn older_than(&self, generation: u64) -> Vec<(Place, u64)> {
+        let known = self.known.lock();
+        let old = known.iter().filter(|(_, segment)| segment.touched < generation && !segment.condemned);
+        old.map(|(place, segment)| (*place, segment.bytes)).collect()
+    }
+
+    /// Condemns a segment that nothing has touched since `generation` and nothing holds: true if it is now.
+    pub fn condemn(&self, place: Place, generation: u64) -> bool {
+        let mut known = self.known.lock();
+        let Some(segment) = known.get_mut(&place) else { return false };
+        let free = segment.touched < generation && Arc::strong_count(&segment.hold) == 1;
+        segment.condemned |= free;
+        segment.condemned
+    }
+
+    pub async fn remove(&self, place: Place) -> Result<()> {
+        match self.store.delete(&self.path(place)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(unavailable("remove a segment", error)),
+        }
+        self.known.lock().remove(&place);
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.known.lock().values().map(|segment| segment.bytes).sum()
+    }
+
+    pub fn count(&self) -> u64 {
+        self.known.lock().len() as u64
+    }
+
+    pub fn places(&self) -> Vec<(Place, u64)> {
+        self.known.lock().iter().map(|(place, segment)| (*place, segment.bytes)).collect()
+    }
+
+    /// The pointers that the list at the segment's end names, after checking the list: for `fsck`.
+    pub async fn list_payloads(&self, place: Place, bytes: u64) -> Result<Vec<Pointer>> {
+        let path = self.path(place);
+        let short = || Error::Corrupt(format!("{path} is too short for a segment"));
+        let read =
+            |range| async { self.store.get_range(&path, range).await.map_err(|e| unavailable("read a segment", e)) };
+        let start = bytes.checked_sub(FOOTER_BYTES as u64).filter(|start| *start >= 8).ok_or_else(short)?;
+        let (magic, footer) = (read(0..8).await?, read(start..bytes).await?);
+        let mut reader = Reader::new(footer, "the end of a segment");
+        let (count, length, crc) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        if magic != MAGIC.as_slice() || reader.rest() != END_MAGIC.as_slice() {
+            return Err(Error::Corrupt(format!("{path} does not look like a segment")));
+        }
+        let list = read(start.checked_sub(u64::from(length)).filter(|at| *at >= 8).ok_or_else(short)?..start).await?;
+        if crc32c::crc32c(&list) != crc {
+            return Err(Error::Corrupt(format!("the list of payloads of {path}")));
+        }
+        decode_list(place, list, count)
+    }
+
+    pub fn path(&self, place: Place) -> Path {
+        let (Place::Segment { epoch, number } | Place::Log { epoch, number }) = place;
+        self.prefix.clone().join(format!("{epoch:08x}-{number:08x}"))
+    }
+}
+
+fn parse_name(name: &str) -> Option<Place> {
+    let (epoch, number) = name.split_once('-')?;
+    Some(Place::Segment { epoch: u64::from_str_radix(epoch, 16).ok()?, number: u64::from_str_radix(number, 16).ok()? })
+}
+
+fn unavailable(what: &str, error: object_store::Error) -> Error {
+    Error::unavailable(format!("the bucket does not let us {what}"), error)
+}
+
+fn place_payloads(place: Place, payloads: &[Bytes]) -> Vec<Pointer> {
+    let mut offset = MAGIC.len() as u64;
+    let place_one = |payload: &Bytes| {
+        let length = u32::try_from(payload.len()).expect("payload is far below 4 GiB");
+        let pointer = Pointer { place, offset, length, crc: crc32c::crc32c(payload) };
+        offset += u64::from(length);
+        pointer
+    };
+    payloads.iter().map(place_one).collect()
+}
+
+fn encode_footer(pointers: &[Pointer]) -> Bytes {
+    let mut out = Vec::with_capacity(12 * pointers.len() + FOOTER_BYTES);
+    for pointer in pointers {
+        put_varint(&mut out, pointer.offset);
+        put_varint(&mut out, u64::from(pointer.length));
+        out.extend_from_slice(&pointer.crc.to_le_bytes());
+    }
+    let crc = crc32c::crc32c(&out);
+    let length = u32::try_from(out.len()).expect("a segment holds far fewer payloads");
+    let count = u32::try_from(pointers.len()).expect("a segment holds far fewer payloads");
+    for number in [count, length, crc] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(END_MAGIC);
+    Bytes::from(out)
+}
+
+fn decode_list(place: Place, list: Bytes, count: u32) -> Result<Vec<Pointer>> {
+    let mut reader = Reader::new(list, "the list of a segment");
+    let mut pointers = Vec::new();
+    for _ in 0..count {
+        let offset = reader.varint()?;
+        let length = u32::try_from(reader.varint()?).map_err(|_| reader.corrupt("a length is too large"))?;
+        pointers.push(Pointer { place, offset, length, crc: reader.u32()? });
+    }
+    reader.end()?;
+    Ok(pointers)
+}
+
+/// Released when the last payload of the write is.
+#[allow(dead_code)]
+fn assert_hold_is_shareable(hold: Hold) -> impl Send + Sync {
+    hold
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::memory::InMemory;
+
+    async fn segments(store: &Arc<dyn ObjectStore>, epoch: u64) -> Segments {
+        Segments::open(Arc::clone(store), Path::from("v/segments"), epoch).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn payloads_read_back_from_a_segment_also_after_reopening() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let first = segments(&store, 1).await;
+        let written = first.write(vec![Bytes::from_static(b"one"), Bytes::from_static(b"three")]).await.unwrap();
+        let second = segments(&store, 2).await;
+        assert_eq!(second.count(), 1);
+        for (payload, bytes) in written.iter().zip([&b"one"[..], b"three"]) {
+            assert_eq!(second.read(&payload.pointer).await.unwrap(), bytes);
+        }
+        let (place, bytes) = second.places()[0];
+        let listed = second.list_payloads(place, bytes).await.unwrap();
+        assert_eq!(listed, written.iter().map(|payload| payload.pointer).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_flipped_byte_is_named() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let segments = segments(&store, 1).await;
+        let payload = segments.write(vec![Bytes::from_static(b"payload")]).await.unwrap().remove(0);
+        let path = segments.path(payload.pointer.place);
+        let mut bytes = store.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+        bytes[10] ^= 1;
+        store.put(&path, bytes.into()).await.unwrap();
+        assert!(matches!(segments.read(&payload.pointer).await, Err(Error::Corrupt(_))));
+    }
+
+    #[tokio::test]
+    async fn a_segment_that_is_held_or_touched_is_not_condemned() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let segments = segments(&store, 1).await;
+        let payload = segments.write(vec![Bytes::from_static(b"payload")]).await.unwrap().remove(0);
+        let place = payload.pointer.place;
+        let generation = segments.next_generation();
+        assert!(!segments.condemn(place, generation), "its payload is not committed yet");
+        drop(payload);
+        drop(segments.hold(place));
+        assert!(!segments.condemn(place, generation), "a write touched it since");
+        assert!(segments.condemn(place, segments.next_generation()));
+        assert!(segments.hold(place).is_none(), "condemned: nothing may point into it any more");
+    }
+}

@@ -1,0 +1,237 @@
+//! What each operation does, and which error it answers.
+
+use crate::support::{Fixture, Purged, name, new, path, root, user};
+use ballast_store::Volume;
+use ballast_tree::{Error, Rename};
+use ballast_types::{Ino, Kind};
+use std::sync::Arc;
+
+#[tokio::test]
+async fn a_new_volume_has_a_root_and_a_reopened_one_the_same() {
+    let fixture = Fixture::new().await;
+    let before = fixture.at("/").await.unwrap();
+    assert_eq!((before.ino, before.kind, before.mode, before.links), (Ino::ROOT, Kind::Directory, 0o755, 2));
+    let again = Fixture::on(fixture.volume.crash()).await;
+    assert_eq!(again.at("/").await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn every_kind_is_made_listed_renamed_and_found_by_the_same_code() {
+    let fixture = Fixture::new().await;
+    fixture.make(&root(), "/d", Kind::Directory, 0o755).await.unwrap();
+    for (kind, at) in [(Kind::File, "/d/f"), (Kind::Stream, "/d/s"), (Kind::Table, "/d/t"), (Kind::Fifo, "/d/p")] {
+        let made = fixture.make(&root(), at, kind, 0o644).await.unwrap();
+        assert_eq!(fixture.at(at).await.unwrap(), made);
+        assert_eq!(fixture.tree.path_of(made.ino).await.unwrap(), path(at));
+        let moved = format!("{at}2");
+        fixture.rename(&root(), at, &moved, Rename::Replace).await.unwrap();
+        assert_eq!(fixture.tree.path_of(made.ino).await.unwrap(), path(&moved));
+        assert!(matches!(fixture.at(at).await, Err(Error::NotFound(_))));
+    }
+    assert_eq!(fixture.names("/d").await, ["f2", "p2", "s2", "t2"]);
+    let directory = fixture.at("/d").await.unwrap();
+    assert_eq!((directory.size, directory.links), (4, 4), "a stream and a table look like directories");
+}
+
+#[tokio::test]
+async fn the_engines_rows_are_in_the_commit_that_makes_the_inode() {
+    let fixture = Fixture::new().await;
+    let rows = |inode: &ballast_tree::Inode, batch: &mut ballast_store::Batch| {
+        batch.put(ballast_store::Space::Block.key(&[&inode.ino.to_key()]), bytes::Bytes::from_static(b"content"));
+    };
+    let before = fixture.volume.position();
+    let made = fixture.tree.create(&root(), Ino::ROOT, &name("f"), new(Kind::File, 0o644), &rows).await.unwrap();
+    assert!(made.1 > before);
+    assert!(fixture.volume.rows().values().any(|value| value.bytes == b"content"[..]));
+}
+
+#[tokio::test]
+async fn an_unlinked_file_stays_while_it_is_pinned_and_is_reaped_after() {
+    let fixture = Fixture::new().await;
+    let engine = Arc::new(Purged::default());
+    fixture.tree.register(engine.clone());
+    assert_eq!(fixture.tree.reap().await.unwrap(), 0);
+    let file = fixture.make(&root(), "/f", Kind::File, 0o644).await.unwrap();
+    let pin = fixture.tree.pin(file.ino);
+    fixture.unlink(&root(), "/f").await.unwrap();
+    assert_eq!(fixture.tree.inode(file.ino).await.unwrap().links, 0);
+    assert_eq!(fixture.tree.reap().await.unwrap(), 0);
+    drop(pin);
+    fixture.tree.reapable().await;
+    assert_eq!(fixture.tree.reap().await.unwrap(), 1);
+    assert_eq!(*engine.0.lock(), [file.ino]);
+    assert!(matches!(fixture.tree.inode(file.ino).await, Err(Error::Stale(_))));
+    assert!(matches!(fixture.tree.pin_live(file.ino).await, Err(Error::Stale(_))));
+    assert_eq!(fixture.volume.rows().len(), 2, "the root and the counter of numbers");
+}
+
+#[tokio::test]
+async fn a_file_that_was_unlinked_and_open_at_a_crash_is_reaped_after_it() {
+    let fixture = Fixture::new().await;
+    let file = fixture.make(&root(), "/f", Kind::File, 0o644).await.unwrap();
+    let _pin = fixture.tree.pin(file.ino);
+    let position = fixture.unlink(&root(), "/f").await.unwrap();
+    fixture.volume.durable(position).await.unwrap();
+
+    let again = Fixture::on(fixture.volume.crash()).await;
+    assert_eq!(again.tree.reap().await.unwrap(), 0, "its engine is not there yet");
+    let engine = Arc::new(Purged::default());
+    again.tree.register(engine.clone());
+    again.tree.reapable().await;
+    assert_eq!(again.tree.reap().await.unwrap(), 1);
+    assert_eq!(*engine.0.lock(), [file.ino]);
+}
+
+#[tokio::test]
+async fn hard_links_share_an_inode_and_the_last_one_left_tells_its_path() {
+    let fixture = Fixture::new().await;
+    fixture.make(&root(), "/d", Kind::Directory, 0o755).await.unwrap();
+    let file = fixture.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
+    assert_eq!(fixture.link(&root(), "/a", "/d/b").await.unwrap().links, 2);
+    assert_eq!(fixture.link(&root(), "/a", "/c").await.unwrap().links, 3);
+    assert_eq!(fixture.at("/d/b").await.unwrap().ino, file.ino);
+    assert!(matches!(fixture.tree.path_of(file.ino).await, Err(Error::NotFound(_))));
+    fixture.unlink(&root(), "/a").await.unwrap();
+    fixture.rename(&root(), "/d/b", "/d/e", Rename::Replace).await.unwrap();
+    fixture.unlink(&root(), "/c").await.unwrap();
+    assert_eq!(fixture.tree.path_of(file.ino).await.unwrap(), path("/d/e"));
+    assert_eq!(fixture.tree.inode(file.ino).await.unwrap().links, 1);
+    assert!(matches!(fixture.link(&root(), "/d", "/x").await, Err(Error::NotPermitted(_))));
+}
+
+#[tokio::test]
+async fn rename_answers_every_misuse_as_posix_says() {
+    let fixture = Fixture::new().await;
+    for (at, kind) in [
+        ("/d", Kind::Directory),
+        ("/d/e", Kind::Directory),
+        ("/empty", Kind::Directory),
+        ("/f", Kind::File),
+        ("/g", Kind::File),
+        ("/s", Kind::Stream),
+    ] {
+        fixture.make(&root(), at, kind, 0o755).await.unwrap();
+    }
+    let rename = |from, to, how| fixture.rename(&*Box::leak(Box::new(root())), from, to, how);
+    assert!(matches!(rename("/nothing", "/x", Rename::Replace).await, Err(Error::NotFound(_))));
+    assert!(matches!(rename("/f", "/g", Rename::NoReplace).await, Err(Error::AlreadyExists(_))));
+    assert!(matches!(rename("/f", "/x", Rename::Exchange).await, Err(Error::NotFound(_))));
+    assert!(matches!(rename("/f", "/d", Rename::Replace).await, Err(Error::IsADirectory(_))));
+    assert!(matches!(rename("/d", "/f", Rename::Replace).await, Err(Error::NotADirectory(_))));
+    assert!(matches!(rename("/empty", "/d", Rename::Replace).await, Err(Error::NotEmpty(_))));
+    assert!(matches!(rename("/empty", "/s", Rename::Replace).await, Err(Error::NotEmpty(_))));
+    assert!(matches!(rename("/d", "/d/e/x", Rename::Replace).await, Err(Error::Invalid(_))));
+    assert!(matches!(rename("/d", "/d/e", Rename::Exchange).await, Err(Error::Invalid(_))));
+    assert!(matches!(rename("/d/e", "/d", Rename::Exchange).await, Err(Error::Invalid(_))));
+    assert!(matches!(rename("/d/e", "/d", Rename::Replace).await, Err(Error::NotEmpty(_))));
+    rename("/f", "/f", Rename::Replace).await.unwrap();
+    rename("/f", "/d/e", Rename::Exchange).await.unwrap();
+    assert_eq!(fixture.at("/f").await.unwrap().kind, Kind::Directory);
+    assert_eq!(fixture.at("/d").await.unwrap().links, 2);
+    rename("/g", "/h", Rename::Whiteout).await.unwrap();
+    let whiteout = fixture.at("/g").await.unwrap();
+    assert_eq!((whiteout.kind, whiteout.rdev), (Kind::CharDevice, 0));
+    rename("/f", "/empty", Rename::Replace).await.unwrap();
+    rename("/h", "/d/e", Rename::Replace).await.unwrap();
+    assert_eq!(fixture.names("/").await, ["d", "empty", "g", "s"]);
+}
+
+#[tokio::test]
+async fn a_stream_or_table_is_dropped_by_rmdir_of_its_owner_and_by_nothing_else() {
+    let fixture = Fixture::new().await;
+    let open = fixture.make(&root(), "/open", Kind::Directory, 0o777).await.unwrap();
+    fixture.make(&user(5), "/open/t", Kind::Table, 0o777).await.unwrap();
+    assert!(matches!(fixture.unlink(&user(5), "/open/t").await, Err(Error::IsADirectory(_))));
+    assert!(matches!(fixture.remove_directory(&user(6), "/open/t").await, Err(Error::NotOwner(_))));
+    assert!(matches!(fixture.remove_directory(&root(), "/open").await, Err(Error::NotEmpty(_))));
+    fixture.remove_directory(&user(5), "/open/t").await.unwrap();
+    assert_eq!(fixture.tree.inode(open.ino).await.unwrap().links, 2);
+    fixture.remove_directory(&root(), "/open").await.unwrap();
+    let into = fixture.tree.create(&root(), open.ino, &name("x"), new(Kind::File, 0o644), &|_, _| {}).await;
+    assert!(matches!(into, Err(Error::Stale(_))));
+}
+
+#[tokio::test]
+async fn a_file_made_without_a_name_gets_one_or_goes() {
+    let fixture = Fixture::new().await;
+    fixture.tree.register(Arc::new(Purged::default()));
+    let (kept, pin, _) = fixture.tree.create_unnamed(&root(), Ino::ROOT, new(Kind::File, 0o600)).await.unwrap();
+    fixture.tree.link(&root(), kept.ino, Ino::ROOT, &name("kept")).await.unwrap();
+    drop(pin);
+    let (lost, pin, _) = fixture.tree.create_unnamed(&root(), Ino::ROOT, new(Kind::File, 0o600)).await.unwrap();
+    drop(pin);
+    assert_eq!(fixture.tree.reap().await.unwrap(), 1);
+    assert_eq!(fixture.at("/kept").await.unwrap().ino, kept.ino);
+    assert!(fixture.tree.inode(lost.ino).await.is_err());
+}
+
+#[tokio::test]
+async fn numbers_are_not_given_out_twice_by_a_crash() {
+    let fixture = Fixture::new().await;
+    let before = fixture.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
+    let again = Fixture::on(fixture.volume.crash()).await;
+    assert!(again.at("/a").await.is_err(), "nobody waited for it");
+    let after = again.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
+    assert!(after.ino > before.ino, "{} after {}", after.ino, before.ino);
+}
+
+#[tokio::test]
+async fn attributes_follow_the_rules_of_their_namespaces() {
+    let fixture = Fixture::new().await;
+    let file = fixture.make(&user(5), "/f", Kind::File, 0o644).await;
+    assert!(matches!(file, Err(Error::Denied(_))), "the root belongs to the superuser");
+    let file = fixture.make(&root(), "/f", Kind::File, 0o644).await.unwrap().ino;
+    let tree = &fixture.tree;
+    tree.set_attribute(&root(), file, b"user.a", b"1", Some(true)).await.unwrap();
+    tree.set_attribute(&root(), file, b"trusted.b", b"2", None).await.unwrap();
+    assert!(matches!(tree.set_attribute(&user(5), file, b"user.a", b"1", None).await, Err(Error::Denied(_))));
+    assert!(matches!(
+        tree.set_attribute(&root(), file, b"user.a", b"", Some(true)).await,
+        Err(Error::AlreadyExists(_))
+    ));
+    assert!(matches!(tree.set_attribute(&root(), file, b"user.z", b"", Some(false)).await, Err(Error::NoAttribute(_))));
+    assert!(matches!(
+        tree.set_attribute(&root(), file, b"system.posix_acl_access", b"", None).await,
+        Err(Error::Unsupported(_))
+    ));
+    assert!(matches!(
+        tree.set_attribute(&root(), file, b"user.ballast.kind", b"x", None).await,
+        Err(Error::NotPermitted(_))
+    ));
+    assert!(matches!(tree.set_attribute(&root(), file, &[b'u'; 256], b"", None).await, Err(Error::AttributeName)));
+    assert!(matches!(
+        tree.set_attribute(&root(), file, b"user.b", &[0; 65537], None).await,
+        Err(Error::AttributeTooLarge(_))
+    ));
+    tree.set_attribute(&root(), file, b"user.b", &[0; 65536], None).await.unwrap();
+    assert_eq!(tree.attribute(&user(5), file, b"user.a").await.unwrap(), b"1"[..]);
+    assert_eq!(tree.attribute(&user(5), file, b"user.ballast.kind").await.unwrap(), b"file"[..]);
+    assert!(matches!(tree.attribute(&user(5), file, b"trusted.b").await, Err(Error::NoAttribute(_))));
+    assert_eq!(tree.attributes(&user(5), file).await.unwrap(), [&b"user.a"[..], b"user.b"]);
+    assert_eq!(tree.attributes(&root(), file).await.unwrap().len(), 3);
+    tree.remove_attribute(&root(), file, b"user.b").await.unwrap();
+    assert!(matches!(tree.remove_attribute(&root(), file, b"user.b").await, Err(Error::NoAttribute(_))));
+    assert_eq!(tree.inode(file).await.unwrap().attributes, 2);
+    fixture.unlink(&root(), "/f").await.unwrap();
+    tree.register(Arc::new(Purged::default()));
+    assert_eq!(tree.reap().await.unwrap(), 1);
+    assert_eq!(fixture.volume.rows().len(), 2, "the root and the counter of numbers");
+}
+
+#[tokio::test]
+async fn a_view_of_a_snapshot_shows_the_tree_as_it_was() {
+    let fixture = Fixture::new().await;
+    fixture.make(&root(), "/d", Kind::Directory, 0o755).await.unwrap();
+    let file = fixture.make(&root(), "/d/f", Kind::File, 0o644).await.unwrap();
+    fixture.tree.set_attribute(&root(), file.ino, b"user.a", b"1", None).await.unwrap();
+    fixture.volume.create_snapshot("then").await.unwrap();
+    fixture.unlink(&root(), "/d/f").await.unwrap();
+    let view = ballast_tree::Tree::open_snapshot(fixture.volume.open_snapshot("then").await.unwrap());
+    let found = view.resolve(&user(5), &path("/d/f")).await.unwrap();
+    assert_eq!(found.ino, file.ino);
+    assert_eq!(view.path_of(found.ino).await.unwrap(), path("/d/f"));
+    assert_eq!(view.attribute(&user(5), found.ino, b"user.a").await.unwrap(), b"1"[..]);
+    assert_eq!(view.attributes(&user(5), found.ino).await.unwrap(), [&b"user.a"[..]]);
+    assert_eq!(view.list(&user(5), found.parent.unwrap().0).await.unwrap().len(), 1);
+    assert!(matches!(view.lookup(&user(5), Ino::ROOT, &name("x")).await, Err(Error::NotFound(_))));
+}

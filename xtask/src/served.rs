@@ -1,0 +1,152 @@
+//! A `ballast up` for tests: on free ports, over a bucket of its own, ended with the value.
+
+use crate::program::{Program, deadline, past, pause, wait};
+use crate::workspace;
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// How long a start may take. It takes 0.3 s; a loaded machine and a long replay get time.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long an orderly end may take.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where a server of a test keeps its things, and where it listens from its first start on.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub directory: PathBuf,
+    pub mount: Option<PathBuf>,
+    ports: Option<[String; 3]>,
+}
+
+impl Place {
+    /// Below `directory`; with a mount if this machine can mount.
+    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+        let mount = can_mount().then(|| directory.join("mount"));
+        Ok(Self { directory: directory.to_owned(), mount, ports: None })
+    }
+
+    /// Starts a server here. The second start listens where the first did.
+    pub fn start(&mut self) -> anyhow::Result<Served> {
+        let any = || "127.0.0.1:0".to_owned();
+        let [http, kafka, postgres] = self.ports.clone().unwrap_or_else(|| [any(), any(), any()]);
+        let bucket = self.directory.join("bucket");
+        let bucket = bucket.to_str().context("the directory of a test is text")?;
+        let mut words = vec!["up", "--json", "--bucket", bucket, "--http", &http, "--kafka", &kafka];
+        words.extend(["--postgres", &postgres]);
+        match self.mount.as_ref().map(|mount| mount.to_str().context("text")).transpose()? {
+            Some(mount) => words.extend(["--mount", mount]),
+            None => words.push("--no-mount"),
+        }
+        let served = Served::start(&words, &self.directory)?;
+        self.ports = Some([served.http(), served.kafka(), served.postgres()]);
+        Ok(served)
+    }
+}
+
+/// A server that serves.
+pub struct Served {
+    child: Child,
+    pub status: Value,
+}
+
+impl Served {
+    fn start(words: &[&str], directory: &Path) -> anyhow::Result<Self> {
+        let mut command = Program::new(workspace::ballast()).arguments(words).command();
+        let log = std::fs::File::options().create(true).append(true).open(directory.join("server.log"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().context("start ballast up")?;
+        let output = child.stdout.take().expect("standard output is piped");
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(output).read_line(&mut line);
+            let _ = send.send(read.map(|_| line));
+        });
+        let line = receive.recv_timeout(START_LIMIT);
+        let status = line.ok().and_then(Result::ok).and_then(|line| serde_json::from_str::<Value>(&line).ok());
+        let Some(status) = status else {
+            let _ = child.kill();
+            child.wait()?;
+            let said = std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
+            bail!("ballast up did not serve:\n{}", crate::program::tail(&said));
+        };
+        Ok(Self { child, status })
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn listener(&self, name: &str) -> Option<&str> {
+        self.status["listeners"][name].as_str()
+    }
+
+    /// `127.0.0.1:PORT` of each listener; `none` where it is off.
+    pub fn http(&self) -> String {
+        self.listener("http").unwrap_or("none").trim_start_matches("http://").to_owned()
+    }
+
+    pub fn kafka(&self) -> String {
+        self.listener("kafka").unwrap_or("none").to_owned()
+    }
+
+    pub fn postgres(&self) -> String {
+        self.listener("postgres").unwrap_or("none").to_owned()
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; it must leave with 0.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.signal(libc::SIGTERM)?;
+        let status = wait(&mut self.child, STOP_LIMIT).context("stop ballast up")?;
+        if !status.success() {
+            bail!("ballast up left with {status}");
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: libc::c_int) -> anyhow::Result<()> {
+        let process = libc::pid_t::try_from(self.child.id())?;
+        // SAFETY: the process is our own child and was not waited for, so that its number is not used again.
+        let failed = unsafe { libc::kill(process, signal) } != 0;
+        if failed { Err(std::io::Error::last_os_error()).context("signal ballast up") } else { Ok(()) }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.signal(libc::SIGTERM);
+            let end = deadline(STOP_LIMIT);
+            while matches!(self.child.try_wait(), Ok(None)) && !past(end) {
+                pause(Duration::from_millis(10));
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Whether this process can mount a FUSE file system.
+pub fn can_mount() -> bool {
+    let device = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    device && (root || crate::program::find("fusermount3").is_some())
+}
