@@ -1,6 +1,20 @@
 //! `cargo xtask crash`: kill -9 under load, again and again, and check every acknowledged write.
+//!
+//! Writers of all three kinds, made of clients that we did not write (`tests/crash/*.py`), note in ledgers
+//! outside the tree what they try and what is acknowledged to them. The server is killed at a random instant:
+//! under load, or in the middle of its own recovery. After the next start every ledger is compared with what is
+//! there. Objects are renewed from time to time, so that a check stays short; all are checked at the end.
 
-use crate::report::Outcome;
+mod dice;
+mod writers;
+
+use crate::report::{Outcome, now};
+use crate::served::Place;
+use crate::{test, workspace};
+use dice::Dice;
+use std::path::PathBuf;
+use std::time::Duration;
+use writers::Writers;
 
 /// Kill a loaded server again and again, and check every acknowledged write
 #[derive(Debug, clap::Args)]
@@ -8,17 +22,94 @@ pub struct Arguments {
     /// How often to kill it
     #[arg(long, default_value_t = 1000)]
     kills: u32,
-    /// Where the random times of the kills start from
+    /// The random instants of the kills follow from this; by default from the time
     #[arg(long)]
     seed: Option<u64>,
+    /// Keep what is left here, for a look at it
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
+/// Kills on every push.
+const KILLS_SHORT: u32 = 20;
+
+/// Kills between two renewals of the objects.
+const KILLS_PER_GENERATION: u32 = 20;
+
+/// The longest time under load before a kill, in milliseconds.
+const LOAD_MS_MAX: u64 = 1500;
+
+/// One kill in this many comes while the server starts.
+const KILLS_AT_START: u64 = 5;
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let _ = (arguments.kills, arguments.seed);
-    anyhow::bail!("the crash suite is not built yet");
+    workspace::build()?;
+    let outcome = kill(arguments)?;
+    if let Outcome::Absent(why) = &outcome {
+        anyhow::bail!("{why}");
+    }
+    Ok(matches!(outcome, Outcome::Counted { failed: 0, .. }))
 }
 
 /// What every push runs.
 pub fn short() -> anyhow::Result<Outcome> {
-    Ok(Outcome::Absent("the crash suite is not built yet".to_owned()))
+    kill(&Arguments { kills: KILLS_SHORT, seed: None, keep: None })
+}
+
+fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let dice = &mut Dice::new(arguments.seed);
+    println!("seed {}: {} kills", dice.seed(), arguments.kills);
+    let temporary = tempfile::tempdir()?;
+    let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
+    std::fs::create_dir_all(&directory)?;
+    let mut place = Place::new(&directory)?;
+    let python = match test::python() {
+        Ok(python) => python,
+        Err(error) => return Ok(Outcome::Absent(format!("no Python clients: {error:#}"))),
+    };
+    let (mut passed, mut failed) = (0, 0);
+    let mut starts = Vec::new();
+    let mut past: Vec<Writers> = Vec::new();
+    let mut writers = Writers::new(&python, &directory, 0);
+    for kill in 0..=arguments.kills {
+        let begun = now();
+        let served = place.start()?;
+        starts.push(served.status["start_seconds"].as_f64().unwrap_or_default());
+        let mut count = |problems: Vec<String>, checked: usize| {
+            passed += checked - problems.len().min(checked);
+            failed += problems.len();
+            problems
+                .iter()
+                .for_each(|problem| println!("kill {kill}, seed {}: {problem}", arguments.seed.unwrap_or(0)));
+        };
+        if kill > 0 {
+            count(writers.check(&served, &place)?, 1);
+        }
+        if kill == arguments.kills {
+            for writers in &past {
+                count(writers.check(&served, &place)?, 1);
+            }
+            served.stop()?;
+            break;
+        }
+        if kill % KILLS_PER_GENERATION == 0 {
+            let next = Writers::new(&python, &directory, kill / KILLS_PER_GENERATION);
+            past.push(std::mem::replace(&mut writers, next));
+            writers.prepare(&served)?;
+        }
+        if dice.below(KILLS_AT_START) == 0 {
+            served.kill()?;
+            place.start_and_kill(Duration::from_millis(dice.below(400)))?;
+            continue;
+        }
+        let load = writers.start(&served, &place)?;
+        crate::program::pause(Duration::from_millis(300 + dice.below(LOAD_MS_MAX)));
+        served.kill()?;
+        load.end()?;
+        println!("kill {kill}: {:.1} s, {}", begun.elapsed().as_secs_f64(), writers.progress());
+    }
+    starts.sort_by(f64::total_cmp);
+    let (middle, longest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
+    println!("starts: {middle:.3} s in the middle, {longest:.3} s at most");
+    Ok(Outcome::Counted { passed, failed })
 }

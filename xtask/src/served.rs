@@ -32,19 +32,34 @@ impl Place {
 
     /// Starts a server here. The second start listens where the first did.
     pub fn start(&mut self) -> anyhow::Result<Served> {
-        let any = || "127.0.0.1:0".to_owned();
-        let [http, kafka, postgres] = self.ports.clone().unwrap_or_else(|| [any(), any(), any()]);
-        let bucket = self.directory.join("bucket");
-        let bucket = bucket.to_str().context("the directory of a test is text")?;
-        let mut words = vec!["up", "--json", "--bucket", bucket, "--http", &http, "--kafka", &kafka];
-        words.extend(["--postgres", &postgres]);
-        match self.mount.as_ref().map(|mount| mount.to_str().context("text")).transpose()? {
-            Some(mount) => words.extend(["--mount", mount]),
-            None => words.push("--no-mount"),
-        }
-        let served = Served::start(&words, &self.directory)?;
+        let served = Served::start(&self.words()?, &self.directory)?;
         self.ports = Some([served.http(), served.kafka(), served.postgres()]);
         Ok(served)
+    }
+
+    /// Starts a server and kills it a moment later, wherever it is then.
+    pub fn start_and_kill(&self, after: Duration) -> anyhow::Result<()> {
+        let mut command = Program::new(workspace::ballast()).arguments(&self.words()?).command();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        pause(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// The arguments of `ballast up`.
+    fn words(&self) -> anyhow::Result<Vec<String>> {
+        let any = || "127.0.0.1:0".to_owned();
+        let [http, kafka, postgres] = self.ports.clone().unwrap_or_else(|| [any(), any(), any()]);
+        let text = |path: &Path| Ok::<_, anyhow::Error>(path.to_str().context("a path of a test is text")?.to_owned());
+        let bucket = text(&self.directory.join("bucket"))?;
+        let words = ["up", "--json", "--bucket", &bucket, "--http", &http, "--kafka", &kafka, "--postgres", &postgres];
+        let mut words: Vec<String> = words.map(ToOwned::to_owned).into();
+        match &self.mount {
+            Some(mount) => words.extend(["--mount".to_owned(), text(mount)?]),
+            None => words.push("--no-mount".to_owned()),
+        }
+        Ok(words)
     }
 }
 
@@ -55,7 +70,7 @@ pub struct Served {
 }
 
 impl Served {
-    fn start(words: &[&str], directory: &Path) -> anyhow::Result<Self> {
+    fn start(words: &[String], directory: &Path) -> anyhow::Result<Self> {
         let mut command = Program::new(workspace::ballast()).arguments(words).command();
         let log = std::fs::File::options().create(true).append(true).open(directory.join("server.log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
@@ -76,10 +91,6 @@ impl Served {
             bail!("ballast up did not serve:\n{}", crate::program::tail(&said));
         };
         Ok(Self { child, status })
-    }
-
-    pub fn process(&self) -> u32 {
-        self.child.id()
     }
 
     fn listener(&self, name: &str) -> Option<&str> {

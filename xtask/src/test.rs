@@ -5,6 +5,8 @@ mod documents;
 mod machine;
 mod markdown;
 
+pub use machine::python;
+
 use crate::report::{Outcome, Report};
 use crate::{crash, workspace};
 

@@ -9,12 +9,9 @@
 //! (the small model that tests compare with), [`keys`] (who owns which keys), [`limits`].
 
 pub mod batch;
-<<<<<<< HEAD
+pub mod bucket;
 mod codec;
 pub mod disk;
-=======
-pub mod bucket;
->>>>>>> bucket
 pub mod error;
 pub mod index;
 pub mod keys;

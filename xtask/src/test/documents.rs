@@ -66,7 +66,8 @@ fn documents() -> anyhow::Result<Vec<PathBuf>> {
 
 /// A reader at work.
 struct Session {
-    served: Served,
+    place: Place,
+    served: Option<Served>,
     mount: PathBuf,
     /// Holds home and bucket; last, so that it goes after the server.
     directory: tempfile::TempDir,
@@ -78,8 +79,8 @@ impl Session {
         let mut place = Place::new(directory.path())?;
         let mount = directory.path().join("ballast");
         place.mount = place.mount.map(|_| mount.clone());
-        let served = place.start()?;
-        Ok(Self { served, mount, directory })
+        let served = Some(place.start()?);
+        Ok(Self { place, served, mount, directory })
     }
 
     /// How many commands did what the document says.
@@ -89,7 +90,17 @@ impl Session {
                 println!("line {} is skipped: {reason}", block.line);
                 Ok(0)
             }
-            Body::Serve(_) => Ok(usize::from(self.served.is_running()?)),
+            Body::Serve(_) => {
+                anyhow::ensure!(self.served().is_running()?, "the server has ended");
+                Ok(1)
+            }
+            Body::Restart => {
+                if let Some(served) = self.served.take() {
+                    served.kill()?;
+                }
+                self.served = Some(self.place.start()?);
+                Ok(1)
+            }
             Body::Script(script) => {
                 let (succeeded, printed) = self.shell(&format!("set -e\n{script}"))?;
                 anyhow::ensure!(succeeded, "it failed:\n{script}\n-- printed:\n{}", crate::program::tail(&printed));
@@ -112,7 +123,11 @@ impl Session {
         }
     }
 
-    fn shell(&self, script: &str) -> anyhow::Result<(bool, String)> {
+    fn served(&mut self) -> &mut Served {
+        self.served.as_mut().expect("a session has a server between its blocks")
+    }
+
+    fn shell(&mut self, script: &str) -> anyhow::Result<(bool, String)> {
         let mut script = script.to_owned();
         for (documented, real) in self.addresses() {
             script = script.replace(&documented, &real);
@@ -126,23 +141,23 @@ impl Session {
     }
 
     /// The documented address and the real one.
-    fn addresses(&self) -> [(String, String); 3] {
+    fn addresses(&mut self) -> [(String, String); 3] {
         [
-            ("127.0.0.1:8765".to_owned(), self.served.http()),
-            ("127.0.0.1:9092".to_owned(), self.served.kafka()),
-            ("127.0.0.1:5432".to_owned(), self.served.postgres()),
+            ("127.0.0.1:8765".to_owned(), self.served().http()),
+            ("127.0.0.1:9092".to_owned(), self.served().kafka()),
+            ("127.0.0.1:5432".to_owned(), self.served().postgres()),
         ]
     }
 
-    fn variables(&self) -> anyhow::Result<Vec<(String, OsString)>> {
+    fn variables(&mut self) -> anyhow::Result<Vec<(String, OsString)>> {
         let binaries = workspace::ballast().parent().context("a binary has a directory")?.to_owned();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(binaries).chain(std::env::split_paths(&path)))?;
-        let port = self.served.postgres().rsplit(':').next().unwrap_or_default().to_owned();
+        let port = self.served().postgres().rsplit(':').next().unwrap_or_default().to_owned();
         Ok(vec![
             ("PATH".to_owned(), path),
             ("HOME".to_owned(), self.mount.parent().context("the mount is in the home")?.into()),
-            ("BALLAST_SERVER".to_owned(), format!("http://{}", self.served.http()).into()),
+            ("BALLAST_SERVER".to_owned(), format!("http://{}", self.served().http()).into()),
             ("PGPORT".to_owned(), port.into()),
             ("LC_ALL".to_owned(), "C.UTF-8".into()),
         ])

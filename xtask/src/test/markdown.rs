@@ -5,7 +5,8 @@
 //!   A line `...` stands for any lines, and `[..]` for anything within a line. A command that must fail says so
 //!   by what it prints; its exit status is not judged.
 //! * A comment before a block changes that: `<!-- test: skip, REASON -->` leaves it out, and
-//!   `<!-- test: serve -->` says that it starts a server, which the runner does in its own way.
+//!   `<!-- test: serve -->` says that it starts a server, `<!-- test: restart -->` that it kills and starts it:
+//!   both are done in the runner's own way.
 
 use anyhow::{bail, ensure};
 
@@ -23,6 +24,8 @@ pub enum Body {
     Session(Vec<Exchange>),
     /// Starts a server: its commands are not run.
     Serve(String),
+    /// Kills the server and starts it again.
+    Restart,
     Skipped(String),
 }
 
@@ -70,11 +73,12 @@ fn body(language: &str, note: Option<&str>, content: &[&str]) -> anyhow::Result<
     }
     Ok(Some(match note {
         Some("serve") => Body::Serve(content.join("\n")),
+        Some("restart") => Body::Restart,
         Some(note) => {
             let reason = note.strip_prefix("skip, ");
             ensure!(
                 reason.is_some_and(|reason| !reason.is_empty()),
-                "{note:?} is neither serve nor skip with a reason"
+                "{note:?} is neither serve, restart nor skip with a reason"
             );
             Body::Skipped(reason.unwrap_or_default().to_owned())
         }

@@ -1,4 +1,0 @@
-//! The store's integration tests: one binary.
-
-mod model;
-mod volumes;

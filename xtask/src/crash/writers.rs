@@ -1,0 +1,132 @@
+//! Writers of all three kinds, and the checks of what they wrote.
+
+use crate::program::{Program, find, wait};
+use crate::served::{Place, Served};
+use crate::workspace;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// How long a writer may take to notice that its server is gone.
+const NOTICE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long one check may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(120);
+
+/// The writers of one generation of objects.
+#[derive(Debug)]
+pub struct Writers {
+    python: PathBuf,
+    directory: PathBuf,
+    generation: u32,
+}
+
+/// Writers at work.
+pub struct Load(Vec<Child>);
+
+impl Writers {
+    pub fn new(python: &Path, directory: &Path, generation: u32) -> Self {
+        Self { python: python.to_owned(), directory: directory.to_owned(), generation }
+    }
+
+    /// Makes the objects that writers expect.
+    pub fn prepare(&self, served: &Served) -> anyhow::Result<()> {
+        let ballast = |words: &[&str]| {
+            let server = format!("http://{}", served.http());
+            Program::new(workspace::ballast()).arguments(words).variable("BALLAST_SERVER", server).quiet()
+        };
+        let generation = self.generation;
+        if served.kafka() != "none" {
+            ballast(&["create", "stream", "--parents", &format!("/crash/stream-{generation}")])?;
+        }
+        if served.postgres() != "none" {
+            let table = format!("/crash/table-{generation}");
+            ballast(&["create", "table", "--parents", &table, "id bigint primary key, tx bigint, part bigint"])?;
+            let (host, port) = served
+                .postgres()
+                .rsplit_once(':')
+                .map(|(host, port)| (host.to_owned(), port.to_owned()))
+                .unwrap_or_default();
+            let counter = format!("insert into \"{table}\" (id, tx, part) values (-1, 0, 0)");
+            if find("psql").is_some() {
+                Program::new("psql").arguments(&["-h", &host, "-p", &port, "-d", "/", "-c", &counter]).quiet()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The kinds that can be written on this machine.
+    fn kinds(served: &Served, place: &Place) -> Vec<&'static str> {
+        let mut kinds = Vec::new();
+        kinds.extend(place.mount.is_some().then_some("files"));
+        kinds.extend((served.kafka() != "none").then_some("streams"));
+        kinds.extend((served.postgres() != "none" && find("psql").is_some()).then_some("tables"));
+        kinds
+    }
+
+    fn program(&self, verb: &str, kind: &str, served: &Served, place: &Place) -> Program {
+        let script = workspace::root().join("tests/crash").join(format!("{kind}.py"));
+        let generation = self.generation.to_string();
+        let mut program = Program::new(&self.python).arguments(&[&script]).arguments(&[verb]);
+        program = program.arguments(&[self.ledger(kind)]).arguments(&[&generation]);
+        program = program.variable("BALLAST_KAFKA", served.kafka()).variable("BALLAST_POSTGRES", served.postgres());
+        program = program.variable("PYTHONDONTWRITEBYTECODE", "1");
+        match &place.mount {
+            Some(mount) => program.variable("BALLAST_MOUNT", mount),
+            None => program,
+        }
+    }
+
+    fn ledger(&self, kind: &str) -> PathBuf {
+        self.directory.join(format!("{kind}-{}.ledger", self.generation))
+    }
+
+    /// Starts the writers.
+    pub fn start(&self, served: &Served, place: &Place) -> anyhow::Result<Load> {
+        let mut children = Vec::new();
+        for kind in Self::kinds(served, place) {
+            let log = self.directory.join(format!("{kind}.log"));
+            let log = std::fs::File::options().create(true).append(true).open(log)?;
+            let mut command = self.program("write", kind, served, place).command();
+            children.push(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+        }
+        Ok(Load(children))
+    }
+
+    /// Compares every ledger with what is there; what is wrong.
+    pub fn check(&self, served: &Served, place: &Place) -> anyhow::Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for kind in Self::kinds(served, place) {
+            if !self.ledger(kind).exists() {
+                continue;
+            }
+            let (succeeded, said) = self.program("check", kind, served, place).limit(CHECK_LIMIT).capture()?;
+            if !succeeded {
+                problems.push(format!("{kind} of generation {}: {}", self.generation, crate::program::tail(&said)));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// How much was acknowledged so far, by kind.
+    pub fn progress(&self) -> String {
+        let kinds = ["files", "streams", "tables"].into_iter().filter_map(|kind| {
+            let ledger = std::fs::read_to_string(self.ledger(kind)).ok()?;
+            Some(format!("{kind} {}", ledger.lines().filter(|line| line.starts_with("done")).count()))
+        });
+        kinds.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Load {
+    /// Waits until the writers have noticed that their server is gone.
+    pub fn end(self) -> anyhow::Result<()> {
+        for mut child in self.0 {
+            // One that clings to a dead connection is killed: what it was acknowledged stands in its ledger.
+            if wait(&mut child, NOTICE_LIMIT).is_err() {
+                println!("a writer did not notice the end of its server in {} s", NOTICE_LIMIT.as_secs());
+            }
+        }
+        Ok(())
+    }
+}
