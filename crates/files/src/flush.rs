@@ -14,7 +14,8 @@ use crate::block::{Block, Piece};
 use crate::descriptor::Descriptor;
 use crate::files::NodeRef;
 use crate::limits::{
-    BLOCK_BYTES, DELETES_PER_COMMIT, INLINE_BYTES_MAX, MOVED_RETRIES_MAX, PIECES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    BLOCK_BYTES, DELETES_PER_COMMIT, INLINE_BYTES_MAX, MOVED_RETRIES_MAX, PIECES_MAX, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
 };
 use crate::overlay::{Cover, Overlay};
 use crate::read::{block_offset, forget_rows, join, push_zeros, row_bytes};
@@ -63,6 +64,9 @@ impl Drop for Taken<'_> {
         self.files.inner.budget.moved(before, state.dirty.bytes());
     }
 }
+
+/// What was written of each block: its payload, and the ranges of the block that lie in it one behind the other.
+type Payloads = BTreeMap<u64, (Payload, Vec<Range<u32>>)>;
 
 /// A block that changes: its new row, and the payload appended for it.
 struct NewRow {
@@ -220,7 +224,7 @@ impl Files {
 
     /// Writes the overlay's data as payload: one for each block, in segments for long runs, else in the log. Each with
     /// the runs that lie in it.
-    async fn write_payloads(&self, work: &Work) -> Result<BTreeMap<u64, (Payload, Vec<Range<u32>>)>> {
+    async fn write_payloads(&self, work: &Work) -> Result<Payloads> {
         let mut payloads = BTreeMap::new();
         let mut run: Vec<(u64, Bytes)> = Vec::new();
         let mut numbers = data_blocks(&work.overlay).into_iter().peekable();
@@ -243,12 +247,8 @@ impl Files {
     }
 
     /// Writes consecutive whole blocks.
-    async fn write_run(
-        &self,
-        run: Vec<(u64, Bytes)>,
-        payloads: &mut BTreeMap<u64, (Payload, Vec<Range<u32>>)>,
-    ) -> Result<()> {
-        let all = || vec![0..block_offset(BLOCK_BYTES)];
+    async fn write_run(&self, run: Vec<(u64, Bytes)>, payloads: &mut Payloads) -> Result<()> {
+        let all = || std::iter::once(0..block_offset(BLOCK_BYTES)).collect();
         if (run.len() as u64) * BLOCK_BYTES < SEGMENT_BYTES_MIN {
             for (number, bytes) in run {
                 let payload = self.inner.volume.append_payload(&[bytes]).await?;
@@ -266,7 +266,7 @@ impl Files {
         &self,
         node: &NodeRef,
         work: &Work,
-        payloads: &BTreeMap<u64, (Payload, Vec<Range<u32>>)>,
+        payloads: &Payloads,
         deleted: &[(u64, u64)],
     ) -> Result<Position> {
         let mut rows: BTreeMap<u64, NewRow> = BTreeMap::new();
@@ -274,7 +274,8 @@ impl Files {
             let row = self.new_row(node, work, number, payloads.get(&number)).await?;
             rows.insert(number, row);
         }
-        let freed: u64 = deleted.iter().map(|(_, bytes)| bytes).chain(rows.values().map(|row| &row.allocated_before)).sum();
+        let freed: u64 =
+            deleted.iter().map(|(_, bytes)| bytes).chain(rows.values().map(|row| &row.allocated_before)).sum();
         let stored: u64 = rows.values().map(|row| row.block.allocated()).sum();
         let before = if let Descriptor::Blocks { allocated } = work.base { allocated } else { 0 };
         let allocated = (before + stored).saturating_sub(freed);
@@ -463,7 +464,11 @@ fn whole_zero_blocks(work: &Work) -> Vec<Range<u64>> {
         free.push(at..blocks.end);
         free
     };
-    zeros.filter(|blocks| blocks.start < blocks.end).flat_map(untouched).filter(|blocks| blocks.start < blocks.end).collect()
+    zeros
+        .filter(|blocks| blocks.start < blocks.end)
+        .flat_map(untouched)
+        .filter(|blocks| blocks.start < blocks.end)
+        .collect()
 }
 
 /// Blocks that hold data of the overlay.
@@ -473,7 +478,7 @@ fn data_blocks(overlay: &Overlay) -> BTreeSet<u64> {
 }
 
 /// Blocks whose row changes but does not simply go: those with data, and those that are zeroed in part.
-fn touched_blocks(work: &Work, payloads: &BTreeMap<u64, (Payload, Vec<Range<u32>>)>) -> BTreeSet<u64> {
+fn touched_blocks(work: &Work, payloads: &Payloads) -> BTreeSet<u64> {
     let mut touched: BTreeSet<u64> = payloads.keys().copied().collect();
     if matches!(work.base, Descriptor::Blocks { .. }) {
         let whole = whole_zero_blocks(work);
