@@ -1,1 +1,33 @@
-//! The mount: FUSE to files
+//! The mount: FUSE to tree and files.
+//!
+//! The kernel's requests arrive on a few session threads. Each becomes a future that is polled once right there: when
+//! all it needs is cached, the answer is sent without a hop; else it goes on as a task, so that a session thread
+//! never waits for the volume or for a lock. Nothing is kept here but tables of open handles and of the numbers
+//! of virtual children: what a mount shows is the tree's and the files' alone.
+//!
+//! The kernel checks mode bits from the attributes we give it (`default_permissions`), with all groups of the caller;
+//! the tree checks again. There is no writeback cache: every write(2) reaches the daemon before it returns.
+//! Locks are the kernel's own, which is right while a volume has one mount.
+//!
+//! Streams and tables show as directories with a few virtual children ([`Virtual`]).
+//!
+//! Reading order: [`mount`], `fs` (requests to futures), `ops` (what each request does), [`errno`], `attributes`,
+//! `handles`, [`virtuals`], [`limits`].
+
+mod attributes;
+pub mod config;
+pub mod errno;
+pub mod error;
+mod fs;
+mod handles;
+pub mod limits;
+pub mod mount;
+mod ops;
+mod stale;
+pub mod virtuals;
+mod who;
+
+pub use config::Settings;
+pub use error::{Error, Result};
+pub use mount::{Mount, mount};
+pub use virtuals::{NoVirtuals, Virtual, VirtualEntry, VirtualFile};

@@ -136,6 +136,8 @@ impl Inner {
 
     /// Moves everything committed so far from the log's tail into the index, so that a restart replays nothing.
     pub async fn flush_index(&self) -> Result<()> {
+        // What is frozen is stamped with the durable end of the log: behind it, rows would be replayed again.
+        self.log().durable(self.log().position()).await?;
         self.shared.note_freeze();
         let options = slatedb::config::FlushOptions { flush_type: slatedb::config::FlushType::MemTable };
         self.db.flush_with_options(options).await.map_err(|error| self.error(error))
@@ -268,7 +270,6 @@ impl Volume for IndexedVolume {
         inner.settling.stop().await;
         if inner.shared.closed_reason().is_none() {
             inner.flush_index().await?;
-            inner.log().durable(inner.log().position()).await?;
         }
         let options = slatedb::config::CloseOptions { flush_type: None };
         let closed = inner.db.close_with_options(options).await;

@@ -40,6 +40,8 @@ pub enum Space {
     StreamName = 0x35,
     /// Counters of the streams engine.
     StreamCounter = 0x36,
+    /// `ino` → nothing: all streams of the volume.
+    StreamList = 0x37,
     /// `ino` → a table's schema versions. Owned by `tables`, as are the next ones.
     TableSchema = 0x40,
     /// `ino, primary key` → a row.

@@ -1,0 +1,32 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// How long the kernel trusts names and attributes: the longest time that a change made through another protocol
+/// stays unseen in the mount.
+pub const TRUST: Duration = Duration::from_secs(1);
+
+/// Bytes of one write request, and of one read request: the kernel's own default limit (256 pages).
+pub const WRITE_BYTES_MAX: u32 = 1 << 20;
+
+/// Threads that take requests from the kernel. They only copy and poll once; two cores are kept busy by two, and
+/// one more takes what comes while those answer.
+pub const SESSION_THREADS: usize = 3;
+
+/// Read-ahead and asynchronous direct requests in the kernel's queue.
+pub const BACKGROUND_REQUESTS_MAX: u16 = 64;
+
+/// Read-ahead of the mount in KiB. FUSE's own handshake allows 128 at most.
+pub const READ_AHEAD_KIB: u32 = 4096;
+
+/// How long an unmount waits for those who use the mount, before it takes the mount out of their sight.
+pub const UNMOUNT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often an unmount tries again within its patience.
+pub const UNMOUNT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Children of one stream or table that are shown.
+pub const VIRTUAL_CHILDREN_MAX: usize = 256;
+
+/// Bytes of an extended attribute's value, as the kernel has it.
+pub const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;

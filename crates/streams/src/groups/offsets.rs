@@ -1,0 +1,187 @@
+//! Committed offsets.
+
+use super::{Membership, check_name};
+use crate::keys::{group, offset};
+use crate::partition::PartitionId;
+use crate::streams::{Inner, Streams};
+use crate::{Error, Result, limits};
+use ballast_store::{Batch, Space};
+use ballast_types::ErrorKind;
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// How far a group has read a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to be read.
+    pub offset: i64,
+    /// -1 if the client did not say.
+    pub leader_epoch: i32,
+    pub committed_ms: i64,
+    /// The client's own note.
+    pub metadata: String,
+}
+
+impl Streams {
+    /// Commits offsets of a group: all in one commit, durable on return. `committed_ms` is set here.
+    pub async fn commit_offsets(
+        &self,
+        group: &str,
+        membership: &Membership,
+        offsets: Vec<(PartitionId, CommittedOffset)>,
+    ) -> Result<()> {
+        check_name(group)?;
+        let inner = &self.inner;
+        let known = inner.groups.find(group);
+        let protocol_type = match &known {
+            Some(known) => {
+                let mut state = known.state.lock();
+                state.check_commit(membership, Instant::now())?;
+                state.protocol_type().to_owned()
+            }
+            None if membership.generation >= 0 => return Err(Error::IllegalGeneration),
+            None => String::new(),
+        };
+        if offsets.iter().any(|(_, offset)| offset.metadata.len() > limits::OFFSET_METADATA_BYTES_MAX) {
+            return Err(Error::OffsetMetadataTooLong);
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        let committed_ms = inner.now_ms();
+        for (id, committed) in offsets {
+            batch.put(offset::key(group, id), CommittedOffset { committed_ms, ..committed }.encode());
+        }
+        // The row that names the group is written once, and again when it learns what its members speak.
+        let row = inner.group_row(group).await?;
+        if row.is_none_or(|row| row.protocol_type.is_empty() && !protocol_type.is_empty()) {
+            batch.put(group::key(group), group::GroupRow { protocol_type }.encode());
+        }
+        let position = inner.volume.commit(batch).await?;
+        Ok(inner.volume.durable(position).await?)
+    }
+
+    /// The committed offset of a partition, if there is one.
+    pub async fn committed_offset(&self, group: &str, id: PartitionId) -> Result<Option<CommittedOffset>> {
+        check_name(group)?;
+        let value = self.inner.volume.get(&offset::key(group, id)).await?;
+        let committed = value.map(|value| CommittedOffset::decode(&value.bytes)).transpose()?;
+        self.inner.settle_reads().await?;
+        Ok(committed)
+    }
+
+    /// All committed offsets of a group, of streams that still exist.
+    pub async fn committed_offsets(&self, group: &str) -> Result<Vec<(PartitionId, CommittedOffset)>> {
+        check_name(group)?;
+        let mut found = Vec::new();
+        let mut scan = self.inner.volume.scan(offset::range(group)).await?;
+        loop {
+            let rows = scan.next(limits::DELETE_ROWS).await?;
+            let last_page = rows.len() < limits::DELETE_ROWS;
+            for row in rows {
+                let Some(id) = offset::parse(&row.key) else { continue };
+                if found.len() < limits::LIST_MAX && self.stream(id.ino).await.is_ok() {
+                    found.push((id, CommittedOffset::decode(&row.value.bytes)?));
+                }
+            }
+            if last_page {
+                break;
+            }
+        }
+        self.inner.settle_reads().await?;
+        Ok(found)
+    }
+
+    /// Removes a group without members, with its offsets.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        check_name(group)?;
+        let inner = &self.inner;
+        let alive = inner.groups.find(group);
+        if alive.as_ref().is_some_and(|alive| alive.state.lock().has_members()) {
+            return Err(Error::GroupNotEmpty(group.to_owned()));
+        }
+        if inner.group_row(group).await?.is_none() {
+            return if alive.is_some() { Ok(()) } else { Err(Error::GroupNotFound(group.to_owned())) };
+        }
+        inner.delete_group_rows(group).await?;
+        Ok(inner.volume.durable(inner.volume.position()).await?)
+    }
+
+    /// Removes committed offsets of a group without members.
+    pub async fn delete_offsets(&self, group: &str, ids: &[PartitionId]) -> Result<()> {
+        check_name(group)?;
+        let inner = &self.inner;
+        if inner.groups.find(group).is_some_and(|alive| alive.state.lock().has_members()) {
+            return Err(Error::GroupSubscribed);
+        }
+        if inner.group_row(group).await?.is_none() {
+            return Err(Error::GroupNotFound(group.to_owned()));
+        }
+        let mut batch = Batch::new();
+        ids.iter().for_each(|id| batch.delete(offset::key(group, *id)));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let position = inner.volume.commit(batch).await?;
+        Ok(inner.volume.durable(position).await?)
+    }
+}
+
+impl Inner {
+    /// What was read may not be durable yet: an answer that tells it waits until it is.
+    async fn settle_reads(&self) -> Result<()> {
+        Ok(self.volume.durable(self.volume.position()).await?)
+    }
+
+    async fn delete_group_rows(&self, name: &str) -> Result<()> {
+        self.delete_all(offset::range(name)).await?;
+        let mut batch = Batch::new();
+        batch.delete(group::key(name));
+        self.volume.commit(batch).await?;
+        Ok(())
+    }
+}
+
+impl super::Groups {
+    /// Forgets the offsets of groups that have had no members and no commits for long, and of streams that are gone.
+    pub(crate) async fn expire(&self, inner: &Inner) -> Result<()> {
+        let retention = i64::try_from(limits::OFFSETS_RETENTION.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = inner.now_ms().saturating_sub(retention);
+        // Per group: whether any offset has to stay.
+        let mut keeps: HashMap<String, bool> = HashMap::new();
+        let mut scan = inner.volume.scan(Space::StreamOffset.range(&[])).await?;
+        loop {
+            let rows = scan.next(limits::DELETE_ROWS).await?;
+            let last_page = rows.len() < limits::DELETE_ROWS;
+            let mut batch = Batch::new();
+            for row in rows {
+                let (Some(id), Some(name)) = (offset::parse(&row.key), offset::parse_group(&row.key)) else { continue };
+                let committed = CommittedOffset::decode(&row.value.bytes)?;
+                let alive = self.find(name).is_some_and(|group| group.state.lock().has_members());
+                let gone = inner.stream(id.ino).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+                if gone || (!alive && committed.committed_ms < before_ms) {
+                    batch.delete(row.key.clone());
+                    keeps.entry(name.to_owned()).or_insert(false);
+                } else {
+                    keeps.insert(name.to_owned(), true);
+                }
+            }
+            if !batch.is_empty() {
+                inner.volume.commit(batch).await?;
+            }
+            if last_page {
+                break;
+            }
+        }
+        for (name, _) in keeps.into_iter().filter(|(_, keep)| !keep) {
+            let alive = self.find(&name).is_some_and(|group| group.state.lock().has_members());
+            if !alive && inner.volume.scan(offset::range(&name)).await?.next(1).await?.is_empty() {
+                let mut batch = Batch::new();
+                batch.delete(group::key(&name));
+                inner.volume.commit(batch).await?;
+            }
+        }
+        Ok(())
+    }
+}

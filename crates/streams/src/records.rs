@@ -1,0 +1,80 @@
+//! Looks into the records of one batch: only to answer which record is the first of a given time.
+
+use crate::batch::{BatchHeader, HEADER_LEN};
+
+/// The first record of the batch at `from` or behind that is as young as `timestamp`: offset and timestamp.
+/// Of a compressed batch it is told from the header alone: its first record, which is never too late.
+pub(crate) fn first_since(batch: &[u8], timestamp: i64, from: i64) -> Option<(i64, i64)> {
+    let header = BatchHeader::parse(batch).ok()?;
+    if header.max_timestamp < timestamp {
+        return None;
+    }
+    if header.is_log_append_time() {
+        return Some((header.base_offset.max(from), header.max_timestamp));
+    }
+    if header.compression() != 0 {
+        return Some((header.base_offset.max(from), header.base_timestamp.max(timestamp)));
+    }
+    let mut records = Records { rest: batch.get(HEADER_LEN..header.length)? };
+    for _ in 0..header.records {
+        let (timestamp_delta, offset_delta) = records.next()?;
+        let (time, offset) = (header.base_timestamp.checked_add(timestamp_delta)?, header.base_offset + offset_delta);
+        if time >= timestamp && offset >= from {
+            return Some((offset, time));
+        }
+    }
+    None
+}
+
+/// Walks uncompressed records: length, attributes, timestamp delta, offset delta, then what is none of our
+/// business. Numbers are zigzag varints.
+struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl Records<'_> {
+    fn next(&mut self) -> Option<(i64, i64)> {
+        let length = usize::try_from(varint(&mut self.rest)?).ok()?;
+        let (mut record, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        record = record.get(1..)?;
+        Some((varint(&mut record)?, varint(&mut record)?))
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::BatchBuilder;
+
+    #[test]
+    fn the_first_record_of_a_time_is_found_inside_a_batch() {
+        let batch = BatchBuilder::new().timestamps(&[10, 30, 20, 40]).build();
+        assert_eq!(first_since(&batch, 5, 0), Some((0, 10)));
+        assert_eq!(first_since(&batch, 15, 0), Some((1, 30)));
+        assert_eq!(first_since(&batch, 15, 2), Some((2, 20)));
+        assert_eq!(first_since(&batch, 31, 0), Some((3, 40)));
+        assert_eq!(first_since(&batch, 41, 0), None);
+    }
+
+    #[test]
+    fn varints_are_zigzag() {
+        for (bytes, number) in [(&b"\x00"[..], 0), (b"\x01", -1), (b"\x02", 1), (b"\xac\x02", 150)] {
+            assert_eq!(varint(&mut &bytes[..]), Some(number));
+        }
+        assert_eq!(varint(&mut &b"\x80"[..]), None);
+    }
+}

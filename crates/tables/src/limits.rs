@@ -1,0 +1,56 @@
+//! Every bound of this crate, with its reason.
+
+/// Columns of a table, dropped ones included: PostgreSQL's limit, and a schema stays one row.
+pub const COLUMNS_MAX: usize = 1600;
+
+/// Changes of a table's row layout (ADD and DROP COLUMN) over its life: rows name their layout in 16 bits,
+/// and all layouts stay in the schema's row.
+pub const LAYOUTS_MAX: usize = 10_000;
+
+/// Bytes of a row's value: it is one value of the index.
+pub const ROW_BYTES_MAX: usize = ballast_store::limits::VALUE_BYTES_MAX;
+
+/// Bytes of an encoded primary key: the index's limit less tag, inode and generation.
+pub const KEY_BYTES_MAX: usize = ballast_store::limits::KEY_BYTES_MAX - 16;
+
+/// Rows of one transaction. One batch of the volume, less room for schema rows.
+pub const TRANSACTION_ROWS_MAX: usize = ballast_store::limits::BATCH_ROWS_MAX - 100;
+
+/// Bytes of keys and values in one transaction, with room for what the batch adds.
+pub const TRANSACTION_BYTES_MAX: usize = ballast_store::limits::BATCH_BYTES_MAX - (1 << 20);
+
+/// How often an autocommit statement runs again after a conflict before the client hears of it.
+pub const CONFLICT_RETRIES_MAX: usize = 10;
+
+/// Rows that a purge deletes in one batch: some hundred kilobytes, so that it never crowds out other commits.
+pub const PURGE_ROWS: usize = 2_000;
+
+/// Rows that a scan takes from the volume at once, and rows of a record batch: DataFusion's own batch size.
+pub const SCAN_ROWS: usize = 8_192;
+
+/// Rows of one statement that run through the direct path; longer key lists go through the planner.
+pub const DIRECT_KEYS_MAX: usize = 1_000;
+
+/// Locks over row keys. Two writers of different rows rarely share one; 4,096 locks are 160 KiB.
+pub const KEY_LOCKS: usize = 4_096;
+
+/// Tables kept open. One is some kilobytes; 10,000 are tens of megabytes at most.
+pub const OPEN_TABLES_MAX: usize = 10_000;
+
+/// Bytes of memory that all queries of a server share for sorts, joins and groups; beyond it they spill to disk.
+pub const QUERY_MEMORY_BYTES: usize = 256 << 20;
+
+/// Parameters of one statement: they are counted in 16 bits on the wire.
+pub const PARAMETERS_MAX: usize = 65_535;
+
+/// Bytes of one statement's text.
+pub const STATEMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Depth of nested expressions, so that neither parser nor evaluator leaves the stack.
+pub const EXPRESSION_DEPTH_MAX: usize = 50;
+
+/// Bytes of one line of COPY data.
+pub const COPY_LINE_BYTES_MAX: usize = 16 << 20;
+
+/// Rows that COPY gathers before it looks up their keys and writes them.
+pub const COPY_ROWS: usize = 1_000;
