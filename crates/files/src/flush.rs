@@ -14,7 +14,8 @@ use crate::block::{Block, Piece};
 use crate::descriptor::Descriptor;
 use crate::files::NodeRef;
 use crate::limits::{
-    BLOCK_BYTES, DELETES_PER_COMMIT, INLINE_BYTES_MAX, MOVED_RETRIES_MAX, PIECES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    BLOCK_BYTES, DELETES_PER_COMMIT, INLINE_BYTES_MAX, MOVED_RETRIES_MAX, PIECES_MAX, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
 };
 use crate::overlay::{Cover, Overlay};
 use crate::read::{block_offset, forget_rows, join, push_zeros, row_bytes};
@@ -250,7 +251,8 @@ impl Files {
             let row = self.new_row(node, work, number, payloads.get(&number)).await?;
             rows.insert(number, row);
         }
-        let freed: u64 = deleted.iter().map(|(_, bytes)| bytes).chain(rows.values().map(|row| &row.allocated_before)).sum();
+        let freed: u64 =
+            deleted.iter().map(|(_, bytes)| bytes).chain(rows.values().map(|row| &row.allocated_before)).sum();
         let stored: u64 = rows.values().map(|row| row.block.allocated()).sum();
         let before = if let Descriptor::Blocks { allocated } = work.base { allocated } else { 0 };
         let allocated = (before + stored).saturating_sub(freed);
@@ -439,7 +441,11 @@ fn whole_zero_blocks(work: &Work) -> Vec<Range<u64>> {
         free.push(at..blocks.end);
         free
     };
-    zeros.filter(|blocks| blocks.start < blocks.end).flat_map(untouched).filter(|blocks| blocks.start < blocks.end).collect()
+    zeros
+        .filter(|blocks| blocks.start < blocks.end)
+        .flat_map(untouched)
+        .filter(|blocks| blocks.start < blocks.end)
+        .collect()
 }
 
 /// Blocks that hold data of the overlay.

@@ -22,7 +22,11 @@ impl FilesMetrics {
         registry.register("written_bytes", "Bytes written to files", self.written_bytes.clone());
         registry.register("flushes", "Flushes of one file's changes", self.flushes.clone());
         registry.register("flush_failures", "Flushes that failed", self.flush_failures.clone());
-        registry.register("flushed_bytes", "Bytes of files handed to the log or to segments", self.flushed_bytes.clone());
+        registry.register(
+            "flushed_bytes",
+            "Bytes of files handed to the log or to segments",
+            self.flushed_bytes.clone(),
+        );
         registry.register("syncs", "Calls of fsync and fdatasync", self.syncs.clone());
     }
 }

@@ -104,7 +104,11 @@ impl Node {
 impl State {
     /// True if the inode or its rows do not say everything yet.
     pub fn is_dirty(&self) -> bool {
-        !self.gone && (!self.dirty.is_empty() || !self.flushing.is_empty() || self.size != self.base_size || self.mtime.is_some())
+        !self.gone
+            && (!self.dirty.is_empty()
+                || !self.flushing.is_empty()
+                || self.size != self.base_size
+                || self.mtime.is_some())
     }
 
     /// Notes that the content changed now.

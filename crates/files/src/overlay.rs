@@ -138,9 +138,10 @@ impl Overlay {
             if at < from {
                 covers.push((at..from, Cover::Gap));
             }
-            let cover = extent.data.as_ref().map_or(Cover::Zeros, |data| {
-                Cover::Data(data.bytes.slice(narrow(from - start)..narrow(to - start)))
-            });
+            let cover = extent
+                .data
+                .as_ref()
+                .map_or(Cover::Zeros, |data| Cover::Data(data.bytes.slice(narrow(from - start)..narrow(to - start))));
             covers.push((from..to, cover));
             at = to;
         }

@@ -74,7 +74,8 @@ impl Files {
         let mut pieces: Vec<(u64, Piece)> = Vec::new();
         for number in range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES) {
             let base = number * BLOCK_BYTES;
-            let within = block_offset(range.start.max(base) - base)..block_offset(range.end.min(base + BLOCK_BYTES) - base);
+            let within =
+                block_offset(range.start.max(base) - base)..block_offset(range.end.min(base + BLOCK_BYTES) - base);
             let block = self.block(node, number).await?;
             let touched = block.pieces().iter().filter(|piece| piece.start < within.end && piece.end() > within.start);
             pieces.extend(touched.map(|piece| (base, piece.slice(&within))));
@@ -141,7 +142,8 @@ impl Files {
 
     /// The rows of a range of blocks that exist, in order.
     pub(crate) async fn existing_rows(&self, node: &NodeRef, numbers: Range<u64>) -> Result<Vec<(u64, Value)>> {
-        let range = ballast_store::KeyRange::new(Block::key(node.ino, numbers.start), Block::key(node.ino, numbers.end));
+        let range =
+            ballast_store::KeyRange::new(Block::key(node.ino, numbers.start), Block::key(node.ino, numbers.end));
         let mut scan = self.inner.volume.scan(range).await?;
         let mut found = Vec::new();
         loop {
@@ -195,11 +197,12 @@ impl Files {
             pointers.extend(block.pieces().iter().map(|piece| piece.pointer));
         }
         pointers.dedup();
-        let reads = pointers.into_iter().filter(|pointer| !self.inner.content.contains(pointer)).map(|pointer| async move {
-            if let Ok(payload) = self.inner.volume.read_payload(&pointer).await {
-                self.keep_content(pointer, &payload);
-            }
-        });
+        let reads =
+            pointers.into_iter().filter(|pointer| !self.inner.content.contains(pointer)).map(|pointer| async move {
+                if let Ok(payload) = self.inner.volume.read_payload(&pointer).await {
+                    self.keep_content(pointer, &payload);
+                }
+            });
         futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).for_each(async |()| {}).await;
     }
 }

@@ -3,11 +3,13 @@
 use crate::{ballast, text};
 
 #[test]
-fn the_reference_page_is_what_the_command_says() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
-    let written = std::fs::read_to_string(page).unwrap();
-    let generated = text(&ballast(&["reference", "cli"]).stdout);
-    assert!(written == generated, "docs/reference/cli.md is stale: run cargo xtask docs");
+fn the_reference_pages_are_what_the_command_says() {
+    for name in ["cli", "metrics"] {
+        let page = format!("{}/../../docs/reference/{name}.md", env!("CARGO_MANIFEST_DIR"));
+        let written = std::fs::read_to_string(page).unwrap();
+        let generated = text(&ballast(&["reference", name]).stdout);
+        assert!(written == generated, "docs/reference/{name}.md is stale: run cargo xtask docs");
+    }
 }
 
 #[test]
