@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use ballast_runtime::Clock;
 use ballast_runtime::telemetry::Metrics;
 use ballast_store::{Batch, Pointer, Position, Volume};
-use ballast_tree::{Content, Inode, SetAttributes, Tree};
+use ballast_tree::{Content, Inode, SetAttributes, Tree, access};
 use ballast_types::{Call, Ino, Kind, Timestamp};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -115,11 +115,11 @@ impl Files {
     /// Opens a file: it keeps its content while the handle lives, whatever happens to its names. The caller's
     /// rights are checked here, once, as POSIX has it.
     pub async fn open(&self, call: &Call, ino: Ino, how: Open) -> Result<Handle> {
-        // The pin comes first: between finding the inode and pinning it, its last name could go.
-        let pin = self.inner.tree.pin(ino);
-        let inode = self.inner.tree.inode(ino).await?;
+        let (inode, pin) = self.inner.tree.pin_live(ino).await?;
         check_file(&inode)?;
-        crate::handle::check_access(call, &inode, how)?;
+        if !how.created {
+            access::require(&inode, &call.caller, how.wanted())?;
+        }
         let node = self.node(ino).await?;
         let handle = Handle::new(self.clone(), node, pin, how);
         if how.truncate {

@@ -56,6 +56,8 @@ impl Drop for Taken<'_> {
         let flushing = std::mem::take(&mut state.flushing);
         let before = flushing.bytes() + state.dirty.bytes();
         if !self.done && !state.gone {
+            // A commit whose end nobody saw may have happened all the same.
+            state.unsure = true;
             let newer = std::mem::replace(&mut state.dirty, flushing);
             state.dirty.lay_over(newer);
         }
@@ -74,6 +76,10 @@ impl Files {
     /// Commits what is dirty; where the commit ended, or `None` if nothing was dirty.
     pub(crate) async fn flush_node(&self, node: &NodeRef) -> Result<Option<Position>> {
         let _turn = node.turn.lock().await;
+        match self.be_sure(node).await {
+            Err(error) if error.is_gone() => return Ok(self.forget(node)),
+            sure => sure?,
+        }
         let work = {
             let mut state = node.state.lock();
             if !state.is_dirty() {
@@ -98,11 +104,8 @@ impl Files {
                 Ok(Some(position))
             }
             Err(error) if error.is_gone() => {
-                // The file has neither a name nor a user: there is nobody to miss its bytes.
-                let mut state = node.state.lock();
-                let forgotten = state.discard();
-                self.inner.budget.moved(forgotten, 0);
-                Ok(None)
+                taken.done = true;
+                Ok(self.forget(node))
             }
             Err(error) => {
                 self.inner.metrics.flush_failures.inc();
@@ -113,6 +116,27 @@ impl Files {
                 Err(error)
             }
         }
+    }
+
+    /// The file has neither a name nor a user left: there is nobody to miss its bytes.
+    fn forget(&self, node: &NodeRef) -> Option<Position> {
+        let forgotten = node.state.lock().discard();
+        self.inner.budget.moved(forgotten, 0);
+        None
+    }
+
+    /// Reads the committed state anew if the last flush did not come to a good end.
+    async fn be_sure(&self, node: &NodeRef) -> Result<()> {
+        if !node.state.lock().unsure {
+            return Ok(());
+        }
+        let inode = self.inner.tree.inode(node.ino).await?;
+        let base = Descriptor::decode(&inode.descriptor)?;
+        node.commits.fetch_add(1, Ordering::AcqRel);
+        forget_rows(node);
+        let mut state = node.state.lock();
+        (state.base, state.base_size, state.unsure) = (base, inode.size, false);
+        Ok(())
     }
 
     async fn write_out(&self, node: &NodeRef, work: Work) -> Result<Position> {

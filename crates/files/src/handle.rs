@@ -1,10 +1,9 @@
 //! An open file.
 
 use crate::files::NodeRef;
-use crate::{Error, Files, Result};
-use ballast_tree::Inode;
-use ballast_tree::tree::Pin;
-use ballast_types::{Call, Ino};
+use crate::{Files, Result};
+use ballast_tree::{Access, Pin};
+use ballast_types::Ino;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -75,29 +74,17 @@ impl Handle {
     }
 }
 
+impl Open {
+    /// The rights that it takes.
+    pub(crate) fn wanted(self) -> Access {
+        let read = if self.read { Access::READ } else { Access::EXISTS };
+        read.and(if self.write || self.truncate { Access::WRITE } else { Access::EXISTS })
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.files.inner.metrics.open.dec();
         self.node.state.lock().opens -= 1;
     }
-}
-
-/// The mode bits of a file, as open(2) checks them.
-pub(crate) fn check_access(call: &Call, inode: &Inode, how: Open) -> Result<()> {
-    let caller = &call.caller;
-    if caller.is_root() || how.created {
-        return Ok(());
-    }
-    let bits = if caller.uid == inode.uid {
-        inode.mode >> 6
-    } else if caller.in_group(inode.gid) {
-        inode.mode >> 3
-    } else {
-        inode.mode
-    };
-    let needed = if how.read { 0o4 } else { 0 } | if how.write || how.truncate { 0o2 } else { 0 };
-    if bits & needed == needed {
-        return Ok(());
-    }
-    Err(Error::Tree(ballast_tree::Error::Denied(format!("open inode {}", inode.ino))))
 }

@@ -36,6 +36,8 @@ pub(crate) struct State {
     /// The committed size and descriptor. Only whoever has the turn changes them.
     pub base_size: u64,
     pub base: Descriptor,
+    /// A flush ended without a known result: the committed state has to be read again before the next one.
+    pub unsure: bool,
     /// Times to be set by the next commit.
     pub mtime: Option<Timestamp>,
     pub ctime: Option<Timestamp>,
@@ -58,6 +60,7 @@ impl Node {
             flushing: Overlay::default(),
             base_size: 0,
             base: Descriptor::default(),
+            unsure: false,
             mtime: None,
             ctime: None,
             dirty_since: None,

@@ -3,12 +3,11 @@
 use crate::files::NodeRef;
 use crate::limits::{EXTENTS_MAX, FILE_BYTES_MAX, FLUSH_START_BYTES, FLUSH_WAIT_BYTES};
 use crate::{Error, Files, Handle, Result};
+use ballast_store::Batch;
+use ballast_tree::{Inode, access};
 use ballast_types::{Call, Ino};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
-
-/// Set-user-id and set-group-id, which a write by anybody but the superuser takes away.
-const SET_ID_BITS: u32 = 0o6000;
 
 impl Files {
     /// Writes bytes. They are in memory when this returns: visible to every read, durable by [`Files::fsync`] or a few
@@ -46,11 +45,9 @@ impl Files {
     /// Takes the set-id bits off a file that somebody other than the superuser changed.
     pub(crate) async fn drop_set_id(&self, ino: Ino) -> Result<()> {
         let inode = self.inner.tree.inode(ino).await?;
-        // The set-group-id bit of a file that its group may not execute marks mandatory locks, not a right.
-        let drop = if inode.mode & 0o010 == 0 { SET_ID_BITS & !0o2000 } else { SET_ID_BITS };
-        if inode.mode & drop != 0 {
-            let change = &mut |inode: &mut ballast_tree::Inode, _: &mut ballast_store::Batch| {
-                inode.mode &= !drop;
+        if access::without_privileges(inode.mode) != inode.mode {
+            let change = &mut |inode: &mut Inode, _: &mut Batch| {
+                inode.mode = access::without_privileges(inode.mode);
                 Ok(())
             };
             self.inner.tree.update(ino, change).await?;

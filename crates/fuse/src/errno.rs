@@ -42,12 +42,16 @@ impl From<ballast_tree::Error> for Fault {
             E::IsADirectory(_) => Errno::EISDIR,
             E::NotEmpty(_) => Errno::ENOTEMPTY,
             E::Denied(_) => Errno::EACCES,
-            E::NotOwner(_) => Errno::EPERM,
+            E::NotOwner(_) | E::NotPermitted(_) => Errno::EPERM,
             E::Invalid(_) => Errno::EINVAL,
             E::TooManyLinks => Errno::EMLINK,
             E::NoAttribute(_) => Errno::NO_XATTR,
             E::NameTooLong => Errno::ENAMETOOLONG,
             E::Loop => Errno::ELOOP,
+            E::AttributeName => Errno::ERANGE,
+            E::AttributeTooLarge(_) => Errno::E2BIG,
+            E::NoSpace(_) => Errno::ENOSPC,
+            E::Unsupported(_) => Errno::EOPNOTSUPP,
             E::Store(error) => return error.into(),
         })
     }

@@ -2,8 +2,7 @@
 
 use crate::virtuals::VirtualFile;
 use ballast_files::Handle;
-use ballast_tree::tree::Pin;
-use ballast_tree::{Entry, Inode};
+use ballast_tree::{Entry, Inode, Pin};
 use fuser::{Errno, FileHandle};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -28,6 +27,15 @@ pub(crate) struct Directory {
 pub(crate) enum Listing {
     Real(Arc<Vec<Entry>>),
     Virtual(Vec<crate::VirtualEntry>),
+}
+
+impl Listing {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Real(entries) => entries.len(),
+            Self::Virtual(entries) => entries.len(),
+        }
+    }
 }
 
 #[derive(Default)]
