@@ -9,6 +9,7 @@
 //! (the small model that tests compare with), [`keys`] (who owns which keys), [`limits`].
 
 pub mod batch;
+pub mod disk;
 pub mod error;
 pub mod keys;
 pub mod limits;
