@@ -94,6 +94,7 @@ pub const LOCAL_DIRECTORY_RETRIES_MAX: usize = 32;
 
 /// Directories of dead processes looked at when a local bucket is opened, so that an open stays fast.
 pub const LOCAL_SWEEP_MAX: usize = 1000;
+
 /// Bytes of a file of the log on disk. Large enough that a new one is rare (one a tenth of a second at the
 /// disk's full rate), small enough that settling frees space in steps of one sixteenth of the budget.
 pub const LOG_FILE_BYTES: u64 = 64 << 20;

@@ -85,7 +85,7 @@ impl LogListener for NoListener {
     fn closed(&self, _reason: Error) {}
 }
 
-/// A file (or a run of objects) of the log, oldest first: what settling empties and frees.
+/// A file (or an object) of the log: what settling empties and frees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogFile {
     pub place: crate::pointer::Place,
@@ -223,6 +223,14 @@ impl Log {
         FileId::of(pointer.place).and_then(|id| state.files.get(id)).is_some_and(|entry| !entry.condemned)
     }
 
+    /// Keeps the file that holds the pointer from being condemned; `None` if it is gone or condemned already.
+    pub fn hold(&self, pointer: &Pointer) -> Hold {
+        let state = self.shared.state.lock();
+        let entry = FileId::of(pointer.place).and_then(|id| state.files.get(id))?;
+        if entry.condemned { None } else { entry.hold() }
+    }
+
+    /// The files with durable groups, oldest first.
     /// Keeps the file that the pointer names while a write that points into it is under way; `None` if the file is
     /// gone or condemned.
     pub fn hold(&self, pointer: &Pointer) -> Hold {
