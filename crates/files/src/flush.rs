@@ -65,6 +65,9 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// What was written of each block: its payload, and the ranges of the block that lie in it one behind the other.
+type Payloads = BTreeMap<u64, (Payload, Vec<Range<u32>>)>;
+
 /// A block that changes: its new row, and the payload appended for it.
 struct NewRow {
     block: Block,
@@ -221,7 +224,7 @@ impl Files {
 
     /// Writes the overlay's data as payload: one for each block, in segments for long runs, else in the log. Each with
     /// the runs that lie in it.
-    async fn write_payloads(&self, work: &Work) -> Result<BTreeMap<u64, (Payload, Vec<Range<u32>>)>> {
+    async fn write_payloads(&self, work: &Work) -> Result<Payloads> {
         let mut payloads = BTreeMap::new();
         let mut run: Vec<(u64, Bytes)> = Vec::new();
         let mut numbers = data_blocks(&work.overlay).into_iter().peekable();
@@ -244,12 +247,8 @@ impl Files {
     }
 
     /// Writes consecutive whole blocks.
-    async fn write_run(
-        &self,
-        run: Vec<(u64, Bytes)>,
-        payloads: &mut BTreeMap<u64, (Payload, Vec<Range<u32>>)>,
-    ) -> Result<()> {
-        let all = || vec![0..block_offset(BLOCK_BYTES)];
+    async fn write_run(&self, run: Vec<(u64, Bytes)>, payloads: &mut Payloads) -> Result<()> {
+        let all = || std::iter::once(0..block_offset(BLOCK_BYTES)).collect();
         if (run.len() as u64) * BLOCK_BYTES < SEGMENT_BYTES_MIN {
             for (number, bytes) in run {
                 let payload = self.inner.volume.append_payload(&[bytes]).await?;
@@ -267,7 +266,7 @@ impl Files {
         &self,
         node: &NodeRef,
         work: &Work,
-        payloads: &BTreeMap<u64, (Payload, Vec<Range<u32>>)>,
+        payloads: &Payloads,
         deleted: &[(u64, u64)],
     ) -> Result<Position> {
         let mut rows: BTreeMap<u64, NewRow> = BTreeMap::new();
@@ -479,7 +478,7 @@ fn data_blocks(overlay: &Overlay) -> BTreeSet<u64> {
 }
 
 /// Blocks whose row changes but does not simply go: those with data, and those that are zeroed in part.
-fn touched_blocks(work: &Work, payloads: &BTreeMap<u64, (Payload, Vec<Range<u32>>)>) -> BTreeSet<u64> {
+fn touched_blocks(work: &Work, payloads: &Payloads) -> BTreeSet<u64> {
     let mut touched: BTreeSet<u64> = payloads.keys().copied().collect();
     if matches!(work.base, Descriptor::Blocks { .. }) {
         let whole = whole_zero_blocks(work);

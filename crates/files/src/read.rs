@@ -272,7 +272,7 @@ pub(crate) fn block_offset(offset: u64) -> u32 {
 
 /// Bytes that a cached row takes up, about.
 pub(crate) fn row_bytes(block: &Block) -> usize {
-    128 + block.pieces().len() * size_of::<Piece>()
+    128 + size_of_val(block.pieces())
 }
 
 /// Drops all cached rows of a file.

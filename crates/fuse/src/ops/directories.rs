@@ -31,7 +31,12 @@ impl Ops {
     }
 
     /// The lines behind `offset`, one by one: `take` returns false when it has no room for one.
-    pub async fn readdir(&self, handle: FileHandle, offset: u64, mut take: impl FnMut(Line) -> bool + Send) -> Done<()> {
+    pub async fn readdir(
+        &self,
+        handle: FileHandle,
+        offset: u64,
+        mut take: impl FnMut(Line) -> bool + Send,
+    ) -> Done<()> {
         let opened = self.handles.get(handle)?;
         let Opened::Directory(directory) = &*opened else { return Err(Errno::ENOTDIR.into()) };
         let listing = self.listing(directory, offset).await?;

@@ -11,11 +11,11 @@ pub(crate) use content::{Write, file_flags};
 pub(crate) use directories::Line;
 pub(crate) use inodes::Change;
 
+use crate::Settings;
 use crate::attributes::attributes;
 use crate::errno::Fault;
 use crate::handles::Handles;
 use crate::virtuals::{Numbers, Virtual};
-use crate::Settings;
 use ballast_files::Files;
 use ballast_tree::{Inode, Tree};
 use ballast_types::{Ino, Kind, Name};
