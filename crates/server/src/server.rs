@@ -9,7 +9,6 @@ use anyhow::Context;
 use ballast_api::Status;
 use ballast_fuse::Mount;
 use ballast_runtime::Shutdown;
-use ballast_store::Volume;
 use ballast_tree::Tree;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use tokio_util::task::TaskTracker;
 /// A server that serves. Dropped without [`Server::stop`], it leaves as after a crash: nothing that was
 /// acknowledged is lost, and the next start replays the tail of the log.
 pub struct Server {
-    volume: Arc<dyn Volume>,
+    opened: volume::Opened,
     engines: Engines,
     shutdown: Shutdown,
     mount: Option<Mount>,
@@ -34,9 +33,15 @@ impl Server {
     ///
     /// `started`: nanoseconds since the epoch at which the process began, for the status.
     pub async fn start(settings: Settings, components: Components, started: i64) -> anyhow::Result<Self> {
-        let volume = volume::open(&settings, &components).await?;
+        let opener = volume::Opener {
+            clock: Arc::clone(&components.clock),
+            random: components.random.clone(),
+            server: format!("http://{}", components.listeners.http.local_addr()?),
+            take_over: settings.take_over,
+        };
+        let opened = volume::open(&settings.bucket, &opener).await?;
         let owner = (settings.identity.caller.uid, settings.identity.caller.gid);
-        let tree = Tree::open(Arc::clone(&volume), Arc::clone(&components.clock), owner).await;
+        let tree = Tree::open(Arc::clone(&opened.volume), Arc::clone(&components.clock), owner).await;
         let tree = tree.context("open the tree")?;
         let engines = Engines::new(tree, &components, Budget::default());
         let (jobs, shutdown) = (TaskTracker::new(), components.shutdown.clone());
@@ -67,7 +72,7 @@ impl Server {
         let state = Arc::new(state);
         let tasks = TaskTracker::new();
         tasks.spawn(http::serve(listeners.http, Arc::clone(&state), shutdown.clone()));
-        Ok(Self { volume, engines, shutdown, mount, listeners: tasks, jobs, http, state })
+        Ok(Self { opened, engines, shutdown, mount, listeners: tasks, jobs, http, state })
     }
 
     pub fn http_address(&self) -> SocketAddr {
@@ -87,7 +92,7 @@ impl Server {
     pub async fn stopped(&self) -> anyhow::Error {
         loop {
             tokio::time::sleep(limits::VOLUME_CHECK_INTERVAL).await;
-            if let Err(error) = volume::check(&*self.volume).await {
+            if let Err(error) = volume::check(&*self.opened.volume).await {
                 return match error.kind() {
                     ballast_types::ErrorKind::Fenced => {
                         advised(error.to_string(), "ballast up --take-over, if this server shall have it back")
@@ -113,7 +118,7 @@ impl Server {
             }
         }
         let flushed = self.engines.files.flush_all().await.context("flush the files");
-        self.volume.close().await.context("close the volume")?;
+        self.opened.close().await?;
         unmounted.and(flushed)
     }
 }
