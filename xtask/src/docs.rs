@@ -6,7 +6,7 @@ use crate::program::Program;
 use crate::workspace;
 
 /// The generated pages, by the name that `ballast reference` knows.
-const PAGES: [&str; 1] = ["cli"];
+const PAGES: [&str; 2] = ["cli", "metrics"];
 
 /// Write the generated pages of docs/reference
 #[derive(Debug, clap::Args)]

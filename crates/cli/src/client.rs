@@ -6,7 +6,13 @@ use ballast_api::Client;
 #[derive(Debug, clap::Args)]
 pub struct Server {
     /// The server to ask
-    #[arg(long, value_name = "URL", env = "BALLAST_SERVER", default_value = "http://127.0.0.1:8765")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BALLAST_SERVER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8765"
+    )]
     pub server: String,
 }
 

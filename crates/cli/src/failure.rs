@@ -42,7 +42,6 @@ fn advice(error: &anyhow::Error) -> Option<String> {
             "start a server with `ballast up`, or name another with --server or BALLAST_SERVER"
         }
         ballast_api::Error::NotOurs { .. } => "see what listens there; `ballast up` prints the address that it serves",
-        ballast_api::Error::Refused { kind: ErrorKind::NotFound, .. } => "ballast ls / shows what is there",
         ballast_api::Error::Refused { kind: ErrorKind::Fenced, .. } => {
             "ask the server that owns the bucket now; `ballast up` names it"
         }

@@ -1,6 +1,7 @@
 //! `ballast rm`: removes names of every kind.
 
 use crate::client::Server;
+use crate::failure::advised;
 use crate::path;
 use ballast_api::Remove;
 use ballast_api::routes::encode_path;
@@ -34,8 +35,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         for path in &paths {
             let path = encode_path(path);
             let remove = Remove { path, recursive: arguments.recursive, drop: arguments.drop };
-            client.remove(&remove).await?;
+            let removed = client.remove(&remove).await;
+            removed.map_err(|error| explain(error, arguments))?;
         }
         Ok(())
     })
+}
+
+/// A directory that is not empty needs another option.
+fn explain(error: ballast_api::Error, arguments: &Arguments) -> anyhow::Error {
+    let directory = !arguments.recursive && error.to_string().contains("is not empty");
+    match directory {
+        true => advised(error.to_string(), "ballast rm -r, which also removes what it holds"),
+        false => error.into(),
+    }
 }

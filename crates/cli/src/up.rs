@@ -104,6 +104,25 @@ async fn serve(arguments: Arguments, clock: Arc<SystemClock>, started: i64) -> a
     }
 }
 
+/// The metrics of a server that keeps nothing, for their reference page.
+pub async fn metrics() -> anyhow::Result<String> {
+    let any = Address::At(([127, 0, 0, 1], 0).into());
+    let listeners = Listeners {
+        http: bind("http", &any).await?.ok_or_else(address::http_is_needed)?,
+        kafka: bind("kafka", &any).await?,
+        postgres: bind("postgres", &any).await?,
+    };
+    let (clock, shutdown) = (Arc::new(SystemClock), Shutdown::new());
+    let (random, metrics) = (Random::from_system(), Metrics::default());
+    let components = Components { clock, random, metrics, shutdown, listeners };
+    let (bucket, identity) = (ballast_server::volume::MEMORY.to_owned(), Identity::of_this_process());
+    let settings = Settings { bucket, mount: None, take_over: false, identity };
+    let server = Server::start(settings, components, 0).await?;
+    let metrics = server.metrics();
+    server.stop().await?;
+    Ok(metrics)
+}
+
 fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     let mount = match (&arguments.mount, arguments.no_mount) {
         (_, true) => None,

@@ -57,6 +57,11 @@ impl Server {
         self.status.status()
     }
 
+    /// All metrics in the Prometheus text format.
+    pub fn metrics(&self) -> String {
+        self.status.metrics.encode()
+    }
+
     /// Returns when the server cannot go on: another one took the volume, or its log failed.
     pub async fn stopped(&self) -> anyhow::Error {
         std::future::pending().await

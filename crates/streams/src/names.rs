@@ -99,7 +99,13 @@ impl Streams {
     }
 
     /// Refuses a stream that cannot be made, without making it.
-    pub async fn check_create(&self, call: &Call, name: &str, partitions: u32, settings: &Settings) -> Result<(Ino, Name)> {
+    pub async fn check_create(
+        &self,
+        call: &Call,
+        name: &str,
+        partitions: u32,
+        settings: &Settings,
+    ) -> Result<(Ino, Name)> {
         if !(1..=limits::PARTITIONS_MAX).contains(&partitions) {
             let text = format!("a stream has 1 to {} partitions, not {partitions}", limits::PARTITIONS_MAX);
             return Err(Error::InvalidPartitions(text));
@@ -121,7 +127,8 @@ impl Streams {
         // The id's text must not start with a dash, which programs take for an option, nor may it be all zero.
         nonce[0] = nonce[0] & 0x7f | 0x01;
         let descriptor = Descriptor { nonce, partitions, settings };
-        let new = NewInode { kind: Kind::Stream, mode: MODE, rdev: 0, descriptor: keys::descriptor::encode(&descriptor) };
+        let new =
+            NewInode { kind: Kind::Stream, mode: MODE, rdev: 0, descriptor: keys::descriptor::encode(&descriptor) };
         let list = |inode: &Inode, batch: &mut Batch| batch.put(list_key(inode.ino), &b"\x01"[..]);
         let (inode, position) = self.inner.tree.create(call, directory, &entry, new, &list).await?;
         self.inner.volume.durable(position).await?;

@@ -62,8 +62,7 @@ impl Schema {
             schema.push(column, Value::Null, false)?;
         }
         if key.is_empty() {
-            let row_id =
-                NewColumn { name: ROW_ID.into(), column_type: Type::Uuid, nullable: false, default: None };
+            let row_id = NewColumn { name: ROW_ID.into(), column_type: Type::Uuid, nullable: false, default: None };
             schema.push(row_id, Value::Null, true)?;
             schema.key = vec![schema.columns.len() - 1];
         }

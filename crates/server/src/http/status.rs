@@ -1,5 +1,6 @@
 //! How the server does: for probes, for Prometheus and for `ballast status`.
 
+use crate::activity;
 use crate::http::State as Server;
 use crate::http::failure::Failure;
 use axum::Json;
@@ -8,7 +9,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ballast_api::{Status, Volume, time};
 use ballast_types::{Ino, Timestamp};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The media type of the Prometheus text format.
@@ -50,7 +50,7 @@ impl Server {
                 segment_bytes: stats.segment_bytes,
                 index_bytes: stats.index_bytes,
             },
-            activity: BTreeMap::new(),
+            activity: activity::of(&self.metrics.encode()),
             resident_bytes: resident_bytes(),
         }
     }

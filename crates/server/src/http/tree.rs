@@ -46,11 +46,14 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     if directory.kind != Kind::Directory {
         return Ok(Json(Listing { entries: vec![server.entry(&path, &directory).await?], after: None }));
     }
-    let all = server.tree.list(&call, directory.ino).await?;
-    let first = after.map_or(0, |after| all.partition_point(|entry| entry.name <= *after));
-    let page = &all[first..all.len().min(first + limits::LIST_ENTRIES_MAX)];
+    // One more than a page tells whether there is another.
+    let mut page = server.tree.list_page(&call, directory.ino, after, limits::LIST_ENTRIES_MAX + 1).await?;
+    let more = page.len() > limits::LIST_ENTRIES_MAX;
+    page.truncate(limits::LIST_ENTRIES_MAX);
+    let last = page.last().filter(|_| more);
+    let after = last.map(|entry| encode_path(&[entry.name.clone()].into_iter().collect())[1..].to_owned());
     let mut entries = Vec::with_capacity(page.len());
-    for entry in page {
+    for entry in &page {
         // One that was removed since the listing was made is left out.
         match server.tree.inode(entry.ino).await {
             Ok(inode) => entries.push(server.entry(&path.join(entry.name.clone()), &inode).await?),
@@ -58,9 +61,6 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
             Err(error) => return Err(error.into()),
         }
     }
-    let more = first + page.len() < all.len();
-    let last = page.last().filter(|_| more);
-    let after = last.map(|entry| encode_path(&[entry.name.clone()].into_iter().collect())[1..].to_owned());
     Ok(Json(Listing { entries, after }))
 }
 

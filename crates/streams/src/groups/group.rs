@@ -23,9 +23,14 @@ use tokio::time::Instant;
 enum Phase {
     Empty,
     /// Waits for all members to join, until `deadline`. At the start of a group it waits until then in any case.
-    Preparing { deadline: Instant, initial: bool },
+    Preparing {
+        deadline: Instant,
+        initial: bool,
+    },
     /// Waits for the leader's shares, until `deadline`.
-    Completing { deadline: Instant },
+    Completing {
+        deadline: Instant,
+    },
     Stable,
 }
 
@@ -81,7 +86,12 @@ impl GroupState {
         &self.protocol_type
     }
 
-    pub fn join(&mut self, request: JoinRequest, fresh: String, now: Instant) -> Result<oneshot::Receiver<Result<Joined>>> {
+    pub fn join(
+        &mut self,
+        request: JoinRequest,
+        fresh: String,
+        now: Instant,
+    ) -> Result<oneshot::Receiver<Result<Joined>>> {
         request.check()?;
         self.check_fits(&request)?;
         if request.member.is_empty() {
@@ -117,7 +127,12 @@ impl GroupState {
         Ok(answered)
     }
 
-    fn join_new(&mut self, request: JoinRequest, fresh: String, now: Instant) -> Result<oneshot::Receiver<Result<Joined>>> {
+    fn join_new(
+        &mut self,
+        request: JoinRequest,
+        fresh: String,
+        now: Instant,
+    ) -> Result<oneshot::Receiver<Result<Joined>>> {
         let known = request.instance.as_ref().and_then(|instance| self.instances.get(instance)).cloned();
         if let Some(old) = known {
             return Ok(self.replace(&old, fresh, request, now));
@@ -144,7 +159,10 @@ impl GroupState {
             return Err(Error::GroupFull);
         }
         let own: usize = request.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
-        if others.try_fold(own, |sum, (_, member)| sum.checked_add(member.bytes())).is_none_or(|sum| sum > limits::GROUP_BYTES_MAX) {
+        if others
+            .try_fold(own, |sum, (_, member)| sum.checked_add(member.bytes()))
+            .is_none_or(|sum| sum > limits::GROUP_BYTES_MAX)
+        {
             return Err(Error::GroupFull);
         }
         Ok(())
@@ -168,7 +186,13 @@ impl GroupState {
 
     /// A static member has come back under a new id: it takes the old one's place, without a new round if nothing
     /// else changed.
-    fn replace(&mut self, old: &str, id: String, request: JoinRequest, now: Instant) -> oneshot::Receiver<Result<Joined>> {
+    fn replace(
+        &mut self,
+        old: &str,
+        id: String,
+        request: JoinRequest,
+        now: Instant,
+    ) -> oneshot::Receiver<Result<Joined>> {
         let Some(mut member) = self.members.remove(old) else { return self.add(id, request, now) };
         member.refuse(&Error::FencedInstance);
         let same = member.protocols == request.protocols;
@@ -266,7 +290,11 @@ impl GroupState {
             }
         }
         // The name decides between equals, so that the outcome does not depend on the order of a map.
-        votes.into_iter().max_by_key(|(name, count)| (*count, std::cmp::Reverse(*name))).map(|(name, _)| name.to_owned()).unwrap_or_default()
+        votes
+            .into_iter()
+            .max_by_key(|(name, count)| (*count, std::cmp::Reverse(*name)))
+            .map(|(name, _)| name.to_owned())
+            .unwrap_or_default()
     }
 
     fn joined(&self, id: &str, skip_assignment: bool) -> Joined {

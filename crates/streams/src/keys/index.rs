@@ -100,7 +100,14 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_of_format_1() {
-        let row = IndexRow { base_offset: 1, appended_ms: 2, max_timestamp: 3, max_timestamp_so_far: 4, max_timestamp_at: 5, bytes_so_far: 6 };
+        let row = IndexRow {
+            base_offset: 1,
+            appended_ms: 2,
+            max_timestamp: 3,
+            max_timestamp_so_far: 4,
+            max_timestamp_at: 5,
+            bytes_so_far: 6,
+        };
         let mut golden = vec![1u8];
         (1..=6u64).for_each(|number| golden.extend(number.to_be_bytes()));
         assert_eq!(row.encode().as_ref(), golden);

@@ -71,7 +71,8 @@ mod tests {
     fn the_bytes_are_those_of_format_1() {
         let batch = ProducerBatch { first_sequence: 1, last_sequence: 2, base_offset: 3, timestamp: -1 };
         let state = ProducerState { epoch: 4, appended_ms: 5, batches: [batch].into_iter().collect() };
-        let golden = b"\x01\0\x04\0\0\0\0\0\0\0\x05\x01\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\xff\xff\xff\xff\xff\xff\xff\xff";
+        let golden =
+            b"\x01\0\x04\0\0\0\0\0\0\0\x05\x01\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\xff\xff\xff\xff\xff\xff\xff\xff";
         assert_eq!(encode(&state).as_ref(), golden);
     }
 }

@@ -124,10 +124,13 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     if let Err(error) = &committed {
         return fail(inner, placed, error, results);
     }
-    let ends: Vec<(Arc<Partition>, i64)> = placed.into_iter().map(|part| {
-        results[part.index] = Ok(part.appended);
-        part.apply(inner)
-    }).collect();
+    let ends: Vec<(Arc<Partition>, i64)> = placed
+        .into_iter()
+        .map(|part| {
+            results[part.index] = Ok(part.appended);
+            part.apply(inner)
+        })
+        .collect();
     drop(pins);
     let _ = ordered.send(());
     // A repeated batch may still be on its way to the disk: wait for everything so far.
@@ -278,7 +281,12 @@ async fn commit(inner: &Inner, batch: Batch) -> Result<Option<Position>> {
 }
 
 /// After a failed commit nobody knows whether it happened: the partitions are read anew before the next append.
-fn fail(inner: &Inner, placed: Vec<Placed>, error: &Error, mut results: Vec<Result<Appended>>) -> Vec<Result<Appended>> {
+fn fail(
+    inner: &Inner,
+    placed: Vec<Placed>,
+    error: &Error,
+    mut results: Vec<Result<Appended>>,
+) -> Vec<Result<Appended>> {
     for mut part in placed {
         part.writer.gone = true;
         let mut shared = part.partition.shared.lock();

@@ -126,7 +126,14 @@ impl Inner {
     }
 
     /// Reads from the log and segments. Starts again if payload has settled meanwhile.
-    async fn read_cold(&self, partition: &Partition, offset: i64, end: i64, bytes_max: usize, at_least_one: bool) -> Result<Read> {
+    async fn read_cold(
+        &self,
+        partition: &Partition,
+        offset: i64,
+        end: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Read> {
         for _ in 0..limits::MOVED_RETRIES {
             match self.read_rows(partition.id, offset, end, bytes_max, at_least_one).await {
                 Err(Error::Store(ballast_store::Error::PayloadMoved)) => {}
@@ -136,7 +143,14 @@ impl Inner {
         Err(Error::Store(ballast_store::Error::PayloadMoved))
     }
 
-    async fn read_rows(&self, id: PartitionId, offset: i64, end: i64, bytes_max: usize, at_least_one: bool) -> Result<Read> {
+    async fn read_rows(
+        &self,
+        id: PartitionId,
+        offset: i64,
+        end: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Read> {
         let mut rows = Vec::new();
         let mut bytes = 0;
         let mut scan = self.volume.scan(crate::keys::index::range_from(id, offset)).await?;

@@ -109,7 +109,14 @@ mod tests {
             let mut batch = Batch::new();
             for number in 0..count {
                 let base_offset = number * width;
-                let row = IndexRow { base_offset, appended_ms: 0, max_timestamp: 0, max_timestamp_so_far: 0, max_timestamp_at: 0, bytes_so_far: 0 };
+                let row = IndexRow {
+                    base_offset,
+                    appended_ms: 0,
+                    max_timestamp: 0,
+                    max_timestamp_so_far: 0,
+                    max_timestamp_at: 0,
+                    bytes_so_far: 0,
+                };
                 batch.put_with_payload(index::key(id, base_offset + width - 1), row.encode(), [payload.pointer]);
             }
             volume.commit(batch).await.unwrap();

@@ -71,7 +71,8 @@ impl Inner {
             let rows = load::rows_from(self.reader(), id, from, limits::SCAN_ROWS).await?;
             let Some(last) = rows.last() else { break };
             from = last.last_offset + 1;
-            newest = rows.iter().filter(|row| row.last_offset < end).map(|row| row.row.max_timestamp).fold(newest, i64::max);
+            newest =
+                rows.iter().filter(|row| row.last_offset < end).map(|row| row.row.max_timestamp).fold(newest, i64::max);
         }
         self.scan_since(id, start, end, newest).await
     }

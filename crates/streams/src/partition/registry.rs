@@ -57,7 +57,9 @@ impl Inner {
     /// Drops the oldest partition that nobody uses. One that is in use goes to the end of the line.
     fn make_room(&mut self) {
         for _ in 0..8 {
-            if self.partitions.len() < limits::PARTITIONS_LOADED_MAX && self.order.len() < 2 * self.partitions.len() + 64 {
+            if self.partitions.len() < limits::PARTITIONS_LOADED_MAX
+                && self.order.len() < 2 * self.partitions.len() + 64
+            {
                 return;
             }
             let Some(id) = self.order.pop_front() else { return };

@@ -183,9 +183,9 @@ mod tests {
             Type::Int8 => any::<i64>().prop_map(Value::Int).boxed(),
             Type::Float4 => any::<f32>().prop_map(|v| Value::Float(v.into())).boxed(),
             Type::Float8 => prop_oneof![any::<f64>(), Just(f64::NAN), Just(-0.0)].prop_map(Value::Float).boxed(),
-            Type::Numeric { scale, .. } => any::<i64>()
-                .prop_map(move |v| Value::Numeric(Decimal::new(i128::from(v) * 1_000_003, scale)))
-                .boxed(),
+            Type::Numeric { scale, .. } => {
+                any::<i64>().prop_map(move |v| Value::Numeric(Decimal::new(i128::from(v) * 1_000_003, scale))).boxed()
+            }
             Type::Bytea => {
                 let few = proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255), any::<u8>()], 0..6);
                 few.prop_map(|v| Value::Bytes(v.into())).boxed()

@@ -115,7 +115,10 @@ pub fn encode(schema: &Schema, row: &[Value]) -> Result<Bytes> {
     }
     if out.len() > crate::limits::ROW_BYTES_MAX {
         let bytes = out.len();
-        return Err(Error::TooLarge(format!("row is too big: {bytes} bytes, at most {}", crate::limits::ROW_BYTES_MAX)));
+        return Err(Error::TooLarge(format!(
+            "row is too big: {bytes} bytes, at most {}",
+            crate::limits::ROW_BYTES_MAX
+        )));
     }
     Ok(Bytes::from(out))
 }
@@ -129,8 +132,12 @@ fn encode_fixed(value: &Value, column_type: Type, out: &mut [u8]) -> Result<()> 
     match (value, column_type) {
         (Value::Null, _) => {}
         (Value::Bool(value), Type::Bool) => put(&[u8::from(*value)]),
-        (Value::Int(value), Type::Int2) => put(&i16::try_from(*value).map_err(|_| mismatch(column_type))?.to_le_bytes()),
-        (Value::Int(value), Type::Int4) => put(&i32::try_from(*value).map_err(|_| mismatch(column_type))?.to_le_bytes()),
+        (Value::Int(value), Type::Int2) => {
+            put(&i16::try_from(*value).map_err(|_| mismatch(column_type))?.to_le_bytes())
+        }
+        (Value::Int(value), Type::Int4) => {
+            put(&i32::try_from(*value).map_err(|_| mismatch(column_type))?.to_le_bytes())
+        }
         (Value::Int(value), Type::Int8) => put(&value.to_le_bytes()),
         (Value::Float(value), Type::Float4) => put(&(*value as f32).to_le_bytes()),
         (Value::Float(value), Type::Float8) => put(&value.to_le_bytes()),

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_schema_are_what_they_have_always_been() {
-        let schema = Schema::create(vec![column("id", Type::Int4, None), column("t", Type::Text, None)], &["id".into()]);
+        let schema =
+            Schema::create(vec![column("id", Type::Int4, None), column("t", Type::Text, None)], &["id".into()]);
         let golden: &[u8] = &[
             1, 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 2, 0, // format, version, generation, next id, columns
             1, 0, 2, 0, 0, 0, b'i', b'd', 3, 0, 0, 0, 0, 0, // id

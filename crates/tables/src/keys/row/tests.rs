@@ -101,7 +101,10 @@ fn rows_survive_added_dropped_and_renamed_columns() {
 
     let new = old.drop_column("c1").unwrap().rename_column("c2", "two").unwrap();
     let new = new.add_column(column(9, Type::Text), Value::text("later")).unwrap();
-    assert_eq!(decode(&new, &key, &value, &[0, 1, 2]).unwrap(), vec![Value::Int(7), Value::Int(2), Value::text("later")]);
+    assert_eq!(
+        decode(&new, &key, &value, &[0, 1, 2]).unwrap(),
+        vec![Value::Int(7), Value::Int(2), Value::text("later")]
+    );
     assert_eq!(new.find("two"), Some(1));
 
     // The name of a dropped column may come back; its old bytes do not.

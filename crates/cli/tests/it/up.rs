@@ -1,0 +1,59 @@
+//! `ballast up` from its start to its end.
+
+use crate::{ballast, text};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+const QUIET: [&str; 8] = ["up", "--bucket", "memory:", "--no-mount", "--kafka", "none", "--postgres", "none"];
+
+/// A server on a free port, and the address that it serves.
+fn up() -> (Child, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ballast"));
+    command.args(QUIET).args(["--http", "127.0.0.1:0", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let http = status["listeners"]["http"].as_str().unwrap().to_owned();
+    (child, http)
+}
+
+fn end(mut child: Child, signal: libc::c_int) -> Option<i32> {
+    // SAFETY: the child is our own and was not waited for.
+    assert_eq!(unsafe { libc::kill(libc::pid_t::try_from(child.id()).unwrap(), signal) }, 0);
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn a_served_tree_is_changed_by_the_command_and_left_with_0() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let (child, server) = up();
+        let made = ballast(&["create", "directory", "/a/b", "--parents", "--server", &server]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        assert_eq!(text(&ballast(&["ls", "/a", "--server", &server]).stdout), "b\n");
+        let status = ballast(&["status", "--json", "--server", &server]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!(status["bucket"], "memory:");
+        assert_eq!(end(child, signal), Some(0));
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_sentence_and_the_option_that_helps() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = ballast(&["up", "--bucket", "memory:", "--no-mount", "--http", "127.0.0.1:0", "--kafka", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("{address} is in use")) && said.contains("--kafka"), "{said}");
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused() {
+    for option in ["--http", "--kafka", "--postgres"] {
+        let output = ballast(&["up", "--bucket", "memory:", "--no-mount", option, "0.0.0.0:0"]);
+        assert_eq!(output.status.code(), Some(1), "{option}");
+        assert!(text(&output.stderr).contains("access rules"), "{option}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The server from outside, over a volume in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod hostile;
+mod names;
+mod serving;

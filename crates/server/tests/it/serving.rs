@@ -1,0 +1,37 @@
+//! A server for a test.
+
+use ballast_api::Client;
+use ballast_runtime::telemetry::Metrics;
+use ballast_runtime::{Clock, ManualClock, Random, Shutdown};
+use ballast_server::{Components, Identity, Listeners, Server, Settings, volume};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+pub struct Serving {
+    pub server: Server,
+    pub client: Client,
+    pub address: SocketAddr,
+}
+
+pub async fn serving() -> Serving {
+    let clock = Arc::new(ManualClock::at(1_795_250_000_000_000_000));
+    let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let components = Components {
+        clock: Arc::<ManualClock>::clone(&clock),
+        random: Random::from_seed(7),
+        metrics: Metrics::default(),
+        shutdown: Shutdown::new(),
+        listeners: Listeners { http, kafka: None, postgres: None },
+    };
+    let settings = Settings {
+        bucket: volume::MEMORY.to_owned(),
+        mount: None,
+        take_over: false,
+        identity: Identity::of_this_process(),
+    };
+    let server = Server::start(settings, components, clock.now_nanos()).await.unwrap();
+    let address = server.http_address();
+    let client = Client::new(&format!("http://{address}")).unwrap();
+    Serving { server, client, address }
+}
