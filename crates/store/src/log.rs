@@ -85,13 +85,15 @@ impl LogListener for NoListener {
     fn closed(&self, _reason: Error) {}
 }
 
-/// A file (or an object) of the log: what settling empties and frees.
+/// A file (or a run of objects) of the log, oldest first: what settling empties and frees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogFile {
     pub place: crate::pointer::Place,
     pub start: Position,
     /// Durable bytes end here; for the newest file it still moves.
     pub end: Position,
+    /// Nothing can come to point into it any more.
+    pub condemned: bool,
 }
 
 /// Stands for the log; clones share it. When the last clone is dropped without [`Log::close`], the log stops
@@ -179,6 +181,18 @@ impl Log {
         Ok(end)
     }
 
+    /// As [`Log::seal`], but only a group that holds rows is ended; the end of the last group that holds rows.
+    pub fn seal_rows(&self) -> Result<Position> {
+        let mut state = self.shared.state.lock();
+        state.check()?;
+        if state.open.has_rows() {
+            state.seal(GroupKind::Data);
+        }
+        let (end, _) = state.open.rows_before();
+        self.shared.wake(state);
+        Ok(end)
+    }
+
     /// The end of everything appended so far.
     pub fn position(&self) -> Position {
         self.shared.state.lock().open.end()
@@ -209,14 +223,27 @@ impl Log {
         FileId::of(pointer.place).and_then(|id| state.files.get(id)).is_some_and(|entry| !entry.condemned)
     }
 
-    /// Keeps the file that holds the pointer from being condemned; `None` if it is gone or condemned already.
+    /// Keeps the file that the pointer names while a write that points into it is under way; `None` if the file is
+    /// gone or condemned.
     pub fn hold(&self, pointer: &Pointer) -> Hold {
         let state = self.shared.state.lock();
-        let entry = FileId::of(pointer.place).and_then(|id| state.files.get(id))?;
-        if entry.condemned { None } else { entry.hold() }
+        let entry = FileId::of(pointer.place).and_then(|id| state.files.get(id)).filter(|entry| !entry.condemned)?;
+        entry.hold()
     }
 
-    /// The files with durable groups, oldest first.
+    /// The places that a [`LogFile`] stands for: one file, or a run of objects.
+    pub fn places(&self, file: LogFile) -> Vec<crate::pointer::Place> {
+        self.shared.state.lock().files.inside(file).into_iter().map(FileId::place).collect()
+    }
+
+    /// Takes condemned files out of the budget without removing them: a snapshot may still read them.
+    pub fn keep(&self, files: &[LogFile]) {
+        let mut state = self.shared.state.lock();
+        for id in files.iter().flat_map(|file| state.files.inside(*file)).collect::<Vec<_>>() {
+            state.files.resize(id, 0);
+        }
+    }
+
     pub fn files(&self) -> Vec<LogFile> {
         let state = self.shared.state.lock();
         state.files.list(state.durable.end)

@@ -105,6 +105,7 @@ fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
     let digits: Option<Vec<u32>> =
         text.chars().filter(|letter| *letter != ':').map(|letter| letter.to_digit(16)).collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0);
-    let digits = digits.ok_or_else(|| advised(format!("{text:?} is no key"), "an even number of hexadecimal digits"))?;
+    let digits =
+        digits.ok_or_else(|| advised(format!("{text:?} is no key"), "an even number of hexadecimal digits"))?;
     Ok(digits.chunks(2).filter_map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect())
 }

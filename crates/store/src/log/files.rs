@@ -56,9 +56,15 @@ impl FileId {
 pub struct Files {
     entries: BTreeMap<FileId, FileEntry>,
     bytes: u64,
+    /// Small neighbours are shown as one file up to this many bytes; 0 shows each alone.
+    run_bytes: u64,
 }
 
 impl Files {
+    pub fn new(run_bytes: u64) -> Self {
+        Self { run_bytes, ..Self::default() }
+    }
+
     pub fn insert(&mut self, id: FileId, entry: FileEntry) {
         self.bytes += entry.bytes;
         let replaced = self.entries.insert(id, entry);
@@ -85,12 +91,35 @@ impl Files {
     /// All files, oldest first, none that ends where it starts.
     pub fn list(&self, durable: Position) -> Vec<LogFile> {
         let filled = self.entries.iter().filter(|(_, entry)| entry.start < entry.end.min(durable));
-        let shown = |(id, entry): (&FileId, &FileEntry)| LogFile {
+        self.runs(filled.map(|(id, entry)| LogFile {
             place: id.place(),
             start: entry.start,
             end: entry.end.min(durable),
-        };
-        filled.map(shown).collect()
+            condemned: entry.condemned,
+        }))
+    }
+
+    fn runs(&self, files: impl Iterator<Item = LogFile>) -> Vec<LogFile> {
+        let mut runs: Vec<LogFile> = Vec::new();
+        for file in files {
+            match runs.last_mut() {
+                Some(run)
+                    if run.end == file.start
+                        && run.condemned == file.condemned
+                        && file.end.0 - run.start.0 <= self.run_bytes =>
+                {
+                    run.end = file.end;
+                }
+                _ => runs.push(file),
+            }
+        }
+        runs
+    }
+
+    /// The ids of what a [`LogFile`] stands for.
+    pub fn inside(&self, file: LogFile) -> Vec<FileId> {
+        let inside = |entry: &FileEntry| entry.start >= file.start && entry.start < file.end;
+        self.entries.iter().filter(|(_, entry)| inside(entry)).map(|(id, _)| *id).collect()
     }
 
     /// Condemns, from the oldest on, what ends at or before `position`, up to the first file that is held.
@@ -99,13 +128,16 @@ impl Files {
         let mut condemned = Vec::new();
         let newest = self.entries.iter().rfind(|(_, entry)| entry.start < durable).map(|(id, _)| *id);
         for (id, entry) in &mut self.entries {
+            if entry.condemned {
+                continue;
+            }
             if Some(*id) >= newest || entry.is_open || entry.end > position || entry.is_held() {
                 break;
             }
             entry.condemned = true;
-            condemned.push(LogFile { place: id.place(), start: entry.start, end: entry.end });
+            condemned.push(LogFile { place: id.place(), start: entry.start, end: entry.end, condemned: true });
         }
-        condemned
+        self.runs(condemned.into_iter())
     }
 
     /// Takes a condemned file out; `None` if it is not condemned.
@@ -133,8 +165,8 @@ mod tests {
         FileId { epoch: 1, number }
     }
 
-    fn files() -> Files {
-        let mut files = Files::default();
+    fn files(run_bytes: u64) -> Files {
+        let mut files = Files::new(run_bytes);
         for number in 1..=4 {
             let (start, end) = (Position((number - 1) * 10), Position(number * 10));
             files.insert(id(number), FileEntry::new(start, end, 10, None));
@@ -145,17 +177,26 @@ mod tests {
 
     #[test]
     fn files_are_condemned_from_the_oldest_up_to_one_that_is_held() {
-        let mut files = files();
+        let mut files = files(0);
         let hold = files.get(id(2)).unwrap().hold();
         let condemn = |files: &mut Files, position| files.condemn(Position(position), Position(40)).len();
         assert_eq!(condemn(&mut files, 100), 1);
         assert!(files.get(id(1)).unwrap().condemned && !files.get(id(2)).unwrap().condemned);
         drop(hold);
-        assert_eq!(condemn(&mut files, 29), 2, "the third ends behind the position");
-        assert_eq!(files.condemn(Position(100), Position(30)).len(), 2, "nothing newer than the third is durable");
-        assert_eq!(condemn(&mut files, 100), 3, "the fourth is open");
+        assert_eq!(condemn(&mut files, 29), 1, "the third ends behind the position");
+        assert_eq!(files.condemn(Position(100), Position(30)).len(), 0, "nothing newer than the third is durable");
+        assert_eq!(condemn(&mut files, 100), 1, "the fourth is open");
         assert!(files.take_condemned(id(4)).is_none());
         assert!(files.take_condemned(id(1)).is_some());
         assert_eq!(files.bytes(), 30);
+    }
+
+    #[test]
+    fn small_neighbours_are_shown_as_one_run() {
+        let files = files(20);
+        let shown = files.list(Position(35));
+        let ends: Vec<u64> = shown.iter().map(|run| run.end.0).collect();
+        assert_eq!(ends, [20, 35]);
+        assert_eq!(files.inside(shown[0]), [id(1), id(2)]);
     }
 }

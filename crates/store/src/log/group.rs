@@ -42,6 +42,10 @@ impl OpenGroup {
         self.records.is_empty()
     }
 
+    pub fn has_rows(&self) -> bool {
+        self.has_rows
+    }
+
     /// Bytes so far, with the header; 0 while it is empty.
     pub fn byte_len(&self) -> u64 {
         if self.is_empty() { 0 } else { GROUP_HEADER_BYTES + self.payload.bytes + self.records.len() as u64 }

@@ -17,8 +17,6 @@ use std::sync::Arc;
 pub enum Medium {
     /// Files in a directory of their own, on a disk that every writer reaches through the same kernel.
     Disk { disk: Arc<dyn Disk>, directory: PathBuf },
-    /// Objects below a prefix of their own.
-    Object { store: Arc<dyn object_store::ObjectStore>, prefix: object_store::path::Path },
 }
 
 /// A log that has just been opened.
@@ -53,7 +51,6 @@ pub async fn open(
             committer::start(&shared)?;
             Ok(Opened { log: Log::new(shared), replay, tail })
         }
-        Medium::Object { prefix, .. } => Err(crate::Error::Unsupported(format!("a log of objects in {prefix}"))),
     }
 }
 
@@ -72,7 +69,7 @@ fn open_disk(
         rows_end: recovered.tail.rows_end.max(replay_after),
         rows_seq: recovered.tail.rows_seq,
     };
-    let mut files = Files::default();
+    let mut files = Files::new(0);
     let mut stretches = Vec::new();
     for Found { source, end, .. } in recovered.files {
         let entry = FileEntry::new(source.start, end, end.0 - source.start.0, Some(Arc::clone(&source.file)));

@@ -1,12 +1,13 @@
 //! Reading what was appended: payload by its pointer, and the rows of whole files.
 
+use super::files::FileEntry;
 use super::format::FileId;
 use super::replay::{Source, Stretch, read_rows};
 use super::shared::{Backend, Shared, blocking};
 use super::state::State;
 use super::{LogFile, Record};
 use crate::disk::{self, DiskFile};
-use crate::{Error, Pointer, Result};
+use crate::{Error, Pointer, Position, Result};
 use bytes::{Bytes, BytesMut};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,17 +73,25 @@ impl Shared {
     }
 
     pub async fn read_records(&self, file: LogFile) -> Result<Vec<Record>> {
-        let id = FileId::of(file.place).ok_or_else(|| Error::Invalid(format!("{} is no file", file.place)))?;
-        let (start, end, handle) = {
+        let parts: Vec<Part> = {
             let state = self.state.lock();
-            let entry = state.files.get(id).ok_or(Error::PayloadMoved)?;
-            (entry.start, entry.end.min(state.durable.end).min(file.end), entry.handle.clone())
+            let durable = state.durable.end;
+            let ids = state.files.inside(file);
+            ids.iter().filter_map(|id| Some(Part::new(*id, state.files.get(*id)?, durable.min(file.end)))).collect()
         };
+        if parts.is_empty() && file.start < file.end {
+            return Err(Error::PayloadMoved);
+        }
         match &self.backend {
             Backend::Disk(_) => {
-                let Some(file) = handle else { return Ok(Vec::new()) };
-                let source = Source { id, path: PathBuf::from(self.name(id)), start, file };
-                blocking(self.is_inline(), move || read_rows(Stretch { source, from: start, to: end })).await?
+                let stretch = |part: Part| {
+                    let path = PathBuf::from(self.name(part.id));
+                    let source = Source { id: part.id, path, start: part.start, file: part.handle? };
+                    Some(Stretch { source, from: part.start, to: part.end })
+                };
+                let stretches: Vec<Stretch> = parts.into_iter().filter_map(stretch).collect();
+                let read = move || stretches.into_iter().map(read_rows).collect::<Result<Vec<_>>>();
+                Ok(blocking(self.is_inline(), read).await??.concat())
             }
         }
     }
@@ -105,6 +114,20 @@ impl Shared {
                 let _ = blocking(self.is_inline(), move || disk.let_go()).await;
             }
         }
+    }
+}
+
+/// A file, or an object, as far as it is durable.
+struct Part {
+    id: FileId,
+    start: Position,
+    end: Position,
+    handle: Option<Arc<dyn DiskFile>>,
+}
+
+impl Part {
+    fn new(id: FileId, entry: &FileEntry, durable: Position) -> Self {
+        Self { id, start: entry.start, end: entry.end.min(durable), handle: entry.handle.clone() }
     }
 }
 

@@ -261,12 +261,15 @@ impl Shared {
 
     pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
         // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
-        for id in files.iter().filter_map(|file| FileId::of(file.place)) {
-            let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
-            if taken.is_some() {
-                drop(taken);
-                self.wake_room();
-                self.remove_file(id).await?;
+        for file in files {
+            let ids = self.state.lock().files.inside(*file);
+            for id in ids {
+                let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
+                if taken.is_some() {
+                    drop(taken);
+                    self.wake_room();
+                    self.remove_file(id).await?;
+                }
             }
         }
         Ok(())
