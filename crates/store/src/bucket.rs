@@ -12,6 +12,8 @@
 pub mod environment;
 pub mod failure;
 pub mod local;
+pub(crate) mod record;
+pub mod simulated;
 
 pub use environment::Environment;
 pub use failure::failure;
@@ -28,7 +30,9 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
-    directory: Option<PathBuf>,
+    /// One store for each way to the same bucket, the first of which is `store`.
+    endpoints: Vec<Arc<dyn ObjectStore>>,
+    local: Option<LocalStore>,
     display: String,
 }
 
@@ -59,13 +63,13 @@ impl Bucket {
                 failure(&format!("open the bucket {}", path.display()), source)
             }
         })?;
-        let (directory, display) = (local.directory().to_owned(), local.to_string());
-        Ok(Self { store: Arc::new(local), directory: Some(directory), display })
+        let bucket = Self::over(Arc::new(local.clone()), &local.to_string());
+        Ok(Self { local: Some(local), ..bucket })
     }
 
     /// A bucket over any store, for simulations and tests.
     pub fn over(store: Arc<dyn ObjectStore>, display: &str) -> Self {
-        Self { store, directory: None, display: display.to_owned() }
+        Self { endpoints: vec![store.clone()], store, local: None, display: display.to_owned() }
     }
 
     /// The store; its names start at the bucket's root.
@@ -75,7 +79,16 @@ impl Bucket {
 
     /// The directory of a local bucket: where the disk log lies. Absolute.
     pub fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
+        self.local.as_ref().map(LocalStore::directory)
+    }
+
+    pub(crate) fn local(&self) -> Option<&LocalStore> {
+        self.local.as_ref()
+    }
+
+    /// Every way to the bucket that is known, at least one: what the probe lets race with each other.
+    pub fn endpoints(&self) -> &[Arc<dyn ObjectStore>] {
+        &self.endpoints
     }
 }
 

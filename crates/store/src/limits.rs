@@ -140,3 +140,32 @@ pub const LOG_FENCE_GAP: u64 = 64;
 /// Records, and bytes of rows, that replay hands out at once.
 pub const REPLAY_RECORDS: usize = 1000;
 pub const REPLAY_BYTES: usize = 1 << 20;
+
+/// Bytes of a superblock or lease: they have less than 1 KiB; more is something else's object.
+pub const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+/// How long a lease is valid after the sending of its last renewal. A crashed server's successor on another machine
+/// waits as long; a bucket that does not answer for as long stops reads.
+pub const LEASE_TIME_TO_LIVE: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Renewals in a time to live: two may fail before the lease runs out.
+pub const LEASE_RENEWALS_PER_LIFE: u32 = 3;
+
+/// Looks at the bucket in a time to live, while waiting for another server.
+pub const LEASE_POLLS_PER_LIFE: u32 = 30;
+
+/// Times to live that old entries of the lease are kept: no create may be under way for longer.
+pub const LEASE_KEPT_LIVES: u32 = 10;
+
+/// Old entries of the lease looked at by a taking, so that it stays fast after a crash loop.
+pub const LEASE_SWEEP_MAX: usize = 200;
+
+/// How often a taking starts again because another server was faster.
+pub const LEASE_RACES_MAX: usize = 16;
+
+/// How far apart two machines' clocks may be: the clouds refuse requests from clocks 15 minutes off, either way.
+pub const CLOCKS_DIFFER_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+/// How far this machine's clock may be from the bucket's. SlateDB collects files that are 5 minutes old by comparing
+/// the two, so that a tenth of that leaves a wide margin.
+pub const CLOCK_SKEW_MAX: std::time::Duration = std::time::Duration::from_secs(30);

@@ -85,7 +85,7 @@ impl LogListener for NoListener {
     fn closed(&self, _reason: Error) {}
 }
 
-/// A file (or an object) of the log: what settling empties and frees.
+/// A file (or a run of objects) of the log, oldest first: what settling empties and frees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogFile {
     pub place: crate::pointer::Place,

@@ -1,10 +1,11 @@
 //! Random operations on several files, compared with plain byte vectors, over crashes.
 //!
-//! After a crash a file holds what one of its flushes left: at least what was synced last. Here nothing is flushed
-//! but by the test, so it is exactly what was synced or flushed and then made durable by a later sync.
+//! After a crash all files together are as one commit left them: the one before the last sync, or a later one. The
+//! model keeps the states of all commits since.
 
 use crate::{World, both, name_of, root};
 use ballast_files::space::{Allocate, Seek};
+use ballast_store::Volume;
 use ballast_types::Ino;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -61,12 +62,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[derive(Clone, Debug, Default)]
+type Contents = BTreeMap<usize, Vec<u8>>;
+
+#[derive(Clone, Debug)]
 struct Model {
-    now: BTreeMap<usize, Vec<u8>>,
-    /// As committed: what a crash leaves once something later was synced.
-    committed: BTreeMap<usize, Vec<u8>>,
-    durable: BTreeMap<usize, Vec<u8>>,
+    now: Contents,
+    /// The states after the last sync and after each commit since.
+    committed: Vec<Contents>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { now: Contents::new(), committed: vec![Contents::new()] }
+    }
 }
 
 impl Model {
@@ -90,13 +98,31 @@ impl Model {
         content.resize(content.len().max(size as usize), 0);
     }
 
+    fn last(&self) -> &Contents {
+        self.committed.last().expect("there is always one state")
+    }
+
     fn commit(&mut self, file: usize) {
-        let content = self.now[&file].clone();
-        self.committed.insert(file, content);
+        let mut next = self.last().clone();
+        next.insert(file, self.now[&file].clone());
+        self.committed.push(next);
     }
 
     fn sync(&mut self) {
-        self.durable.clone_from(&self.committed);
+        self.committed = vec![self.last().clone()];
+    }
+
+    /// Takes the state that a crash left: the latest that the files are in.
+    async fn crashed(&mut self, world: &World) {
+        let mut found = Contents::new();
+        for file in 0..3 {
+            if let Some(inode) = world.find(&format!("file-{file}")).await {
+                found.insert(file, world.read(inode.ino, 0, 2 * SPACE).await);
+            }
+        }
+        assert!(self.committed.contains(&found), "the files are in no state that was committed since the last sync");
+        self.now.clone_from(&found);
+        self.committed = vec![found];
     }
 }
 
@@ -107,7 +133,7 @@ async fn open(world: &World, model: &mut Model, file: usize) -> Ino {
         Some(inode) => inode.ino,
         None => {
             model.now.insert(file, Vec::new());
-            model.committed.insert(file, Vec::new());
+            model.commit(file);
             world.create(&name).await
         }
     }
@@ -181,19 +207,22 @@ async fn run(steps: Vec<Step>) {
                 let name = name_of(&format!("file-{file}"));
                 if world.tree.unlink(&root(), Ino::ROOT, &name).await.is_ok() {
                     model.now.remove(&file);
-                    model.committed.remove(&file);
+                    let mut next = model.last().clone();
+                    next.remove(&file);
+                    model.committed.push(next);
                 }
             }
             Step::Tick => {
                 // Nothing is open, so everything is flushed; and what has no name is removed.
                 world.files.tick().await;
                 world.tree.reap().await.expect("the volume works");
-                model.committed.clone_from(&model.now);
+                // In an order that the test does not know: from here on a crash must not be between them.
+                world.volume.durable(world.volume.position()).await.expect("the volume works");
+                model.committed = vec![model.now.clone()];
             }
             Step::Crash => {
                 world = world.crash().await;
-                model.now.clone_from(&model.durable);
-                model.committed.clone_from(&model.durable);
+                model.crashed(&world).await;
             }
         }
     }

@@ -1,0 +1,99 @@
+//! Other users, and extended attributes.
+
+use crate::{World, c_path, checked, on_mount};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+
+/// Runs a shell command as an ordinary user; true if it succeeds.
+fn as_user(world: &World, groups: &str, script: &str) -> bool {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=61000", "--regid=61000"]);
+    match groups {
+        "" => command.arg("--clear-groups"),
+        groups => command.arg(format!("--groups={groups}")),
+    };
+    let status =
+        command.args(["sh", "-c", script]).current_dir(&world.path).stderr(std::process::Stdio::null()).status();
+    status.expect("setpriv is part of every Linux").success()
+}
+
+fn mode(world: &World, name: &str, mode: u32) {
+    fs::set_permissions(world.at(name), Permissions::from_mode(mode)).expect("root may");
+}
+
+#[test]
+fn mode_bits_and_groups_bind_other_users() {
+    on_mount(|world| {
+        fs::write(world.at("file"), "text").expect("it can be written");
+        mode(world, "file", 0o640);
+        assert!(!as_user(world, "", "cat file"));
+        chown(world.at("file"), None, Some(61_001)).expect("root may");
+        assert!(as_user(world, "61001", "cat file"), "a supplementary group counts");
+        assert!(!as_user(world, "61001", "echo x >> file"));
+        mode(world, "file", 0o660);
+        assert!(as_user(world, "61001", "echo x >> file"));
+        assert!(!as_user(world, "61001", "chmod 777 file"));
+        assert!(!as_user(world, "", "touch new"));
+        mode(world, "", 0o1777);
+        assert!(as_user(world, "", "touch new && mkdir dir && mv new dir/ && ln -s dir link"));
+        let made = fs::metadata(world.at("dir/new")).expect("it was made");
+        assert_eq!((made.uid(), made.gid()), (61_000, 61_000));
+        assert!(!as_user(world, "", "rm -f file"), "the root is sticky");
+    });
+}
+
+#[test]
+fn a_program_that_is_written_to_loses_its_rights() {
+    on_mount(|world| {
+        mode(world, "", 0o777);
+        fs::write(world.at("program"), "#!/bin/sh\n").expect("it can be written");
+        mode(world, "program", 0o6777);
+        assert!(as_user(world, "", "echo true >> program"));
+        assert_eq!(fs::metadata(world.at("program")).expect("it is there").mode() & 0o7777, 0o777);
+        mode(world, "program", 0o4777);
+        assert!(as_user(world, "", "truncate -s 10 program"));
+        assert_eq!(fs::metadata(world.at("program")).expect("it is there").mode() & 0o7777, 0o777);
+    });
+}
+
+#[test]
+fn who_may_execute_need_not_be_allowed_to_read() {
+    on_mount(|world| {
+        fs::copy("/bin/true", world.at("program")).expect("it can be copied");
+        mode(world, "program", 0o111);
+        assert!(as_user(world, "", "./program"));
+        assert!(!as_user(world, "", "cat program"));
+    });
+}
+
+#[test]
+fn extended_attributes_are_kept_and_the_kind_is_told() {
+    on_mount(|world| {
+        fs::write(world.at("file"), "x").expect("it can be written");
+        let path = c_path(&world.at("file"));
+        let get = |name: &std::ffi::CStr| {
+            let mut value = [0u8; 100];
+            // SAFETY: all pointers are valid for the call, and the length is that of the buffer.
+            let got = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+            checked(got as i64).map(|length| String::from_utf8_lossy(&value[..length as usize]).into_owned())
+        };
+        let set = |name: &std::ffi::CStr, value: &str, flags| {
+            // SAFETY: all pointers are valid for the call, and the length is that of the value.
+            checked(unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags) })
+        };
+        assert_eq!(get(c"user.colour"), Err(libc::ENODATA));
+        assert_eq!(set(c"user.colour", "blue", libc::XATTR_REPLACE), Err(libc::ENODATA));
+        assert_eq!(set(c"user.colour", "blue", 0), Ok(0));
+        assert_eq!(set(c"user.colour", "red", libc::XATTR_CREATE), Err(libc::EEXIST));
+        assert_eq!(get(c"user.colour").as_deref(), Ok("blue"));
+        assert_eq!(get(c"user.ballast.kind").as_deref(), Ok("file"));
+        let mut list = [0u8; 100];
+        // SAFETY: both pointers are valid for the call, and the length is that of the buffer.
+        let length = unsafe { libc::listxattr(path.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
+        assert_eq!(&list[..length as usize], b"user.colour\0");
+        // SAFETY: both strings are NUL-terminated.
+        assert_eq!(checked(unsafe { libc::removexattr(path.as_ptr(), c"user.colour".as_ptr()) }), Ok(0));
+        assert_eq!(get(c"user.colour"), Err(libc::ENODATA));
+    });
+}
