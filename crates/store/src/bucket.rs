@@ -6,13 +6,18 @@
 //! | URL | store |
 //! |---|---|
 //! | `/path`, `path`, `file:///path` | [`LocalStore`], our own: durable and with real conditional writes |
+//! | `s3://`, `gs://`, `az://`, `abfss://` | that of the cloud, see `cloud` |
 //!
 //! What every store must do is in [`crate::probe`], which checks it.
 
+mod cloud;
 pub mod environment;
 pub mod failure;
 pub mod local;
+mod profile;
 pub(crate) mod record;
+#[cfg(test)]
+mod servers;
 pub mod simulated;
 
 pub use environment::Environment;
@@ -39,12 +44,12 @@ pub struct Bucket {
 impl Bucket {
     /// Opens the bucket that the URL names; a local one is made if it is not there. Asks no server yet. Blocks for
     /// some file-system calls if it is local.
-    pub fn open(url: &str, _environment: &Environment, random: &Random) -> Result<Self> {
+    pub fn open(url: &str, environment: &Environment, random: &Random) -> Result<Self> {
         match parse(url)? {
             Address::Directory(path) => Self::open_directory(&path, random),
             Address::Cloud(url) => {
-                let known = "a path, file:///path";
-                Err(Error::Invalid(format!("{}:// is no kind of bucket known here: give {known}", url.scheme())))
+                let (endpoints, display) = cloud::open(&url, environment)?;
+                Ok(Self { store: endpoints[0].clone(), endpoints, local: None, display })
             }
         }
     }

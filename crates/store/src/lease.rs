@@ -30,6 +30,7 @@
 //! Cost: taking is a LIST, one or two GETs and a PUT; a renewal is a PUT and sometimes a DELETE, every third of the
 //! time to live.
 
+mod entry;
 mod holder;
 mod renewal;
 #[cfg(test)]
@@ -37,24 +38,18 @@ mod tests;
 
 pub use holder::Holder;
 
-use crate::bucket::record::{self, Record, hexadecimal, human_time};
+use crate::bucket::record::human_time;
 use crate::{Bucket, Error, Result, bucket, limits};
 use ballast_runtime::{Clock, Random};
-use bytes::Bytes;
-use futures::TryStreamExt;
-use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
+use entry::{Created, Entry, create, newest, read, yielded_name};
+use object_store::{ObjectStore, ObjectStoreExt};
 use renewal::Shared;
-use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-
-const KIND: &str = "lease";
-const VERSION: u32 = 1;
 
 /// What a server asks for.
 #[derive(Clone, Debug)]
@@ -81,130 +76,11 @@ pub enum LeaseState {
     Released,
 }
 
-/// One number of the lease, as it lies in the bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    number: u64,
-    epoch: u64,
-    nonce: [u8; 16],
-    holder: Holder,
-    /// When this holder took it, by its clock; nanoseconds since the epoch, as the next two.
-    taken: i64,
-    written: i64,
-    expires: i64,
-    /// The holder also holds the `flock` of a local bucket.
-    locked: bool,
-    /// No earlier holder can be serving any more. A takeover says so only after it has waited.
-    settled: bool,
-    released: bool,
-}
-
-impl Entry {
-    fn encode(&self) -> Bytes {
-        let mut fields = self.holder.fields();
-        let rest = json!({
-            "number": self.number, "epoch": self.epoch, "nonce": hexadecimal(self.nonce), "taken": self.taken,
-            "written": self.written, "expires": self.expires, "locked": self.locked, "settled": self.settled,
-            "released": self.released,
-        });
-        if let (Some(fields), Some(rest)) = (fields.as_object_mut(), rest.as_object()) {
-            fields.extend(rest.clone());
-        }
-        record::encode(KIND, VERSION, &fields)
-    }
-
-    fn understand(record: &Record) -> Result<Self> {
-        if record.version != VERSION {
-            return Err(Error::Unsupported(format!(
-                "the bucket's lease has format {}, this Ballast knows {VERSION}: use the same Ballast on all servers",
-                record.version
-            )));
-        }
-        Ok(Self {
-            number: record.unsigned("number")?,
-            epoch: record.unsigned("epoch")?,
-            nonce: record.bytes16("nonce")?,
-            holder: Holder::of(record)?,
-            taken: record.signed("taken")?,
-            written: record.signed("written")?,
-            expires: record.signed("expires")?,
-            locked: record.truth("locked")?,
-            settled: record.truth("settled")?,
-            released: record.truth("released")?,
-        })
-    }
-
-    fn refusal(&self) -> Error {
-        Error::Fenced(format!(
-            "{} has it since {}, its lease runs until {} and is renewed; stop that server, or take over with --take-over",
-            self.holder,
-            human_time(self.taken),
-            human_time(self.expires)
-        ))
-    }
-}
-
-fn name(number: u64) -> Path {
-    Path::from(format!("lease/{number:06}"))
-}
-
-/// Exists once the holder before this epoch has stopped.
-fn yielded_name(epoch: u64) -> Path {
-    Path::from(format!("lease/yielded-{epoch:06}"))
-}
-
-/// The number in `lease/000123`; `None` for anything else.
-fn number_of(object: &ObjectMeta) -> Option<u64> {
-    object.location.filename()?.parse().ok()
-}
-
-async fn list(store: &dyn ObjectStore) -> Result<Vec<ObjectMeta>> {
-    let listed: Result<Vec<_>, _> = store.list(Some(&Path::from("lease"))).try_collect().await;
-    let mut listed = listed.map_err(|error| bucket::failure("list lease/", error))?;
-    listed.sort_by_key(|object| number_of(object).unwrap_or(0));
-    Ok(listed)
-}
-
-async fn read(store: &dyn ObjectStore, number: u64) -> Result<Option<Entry>> {
-    let record = record::read(store, KIND, &name(number)).await?;
-    record.map(|record| Entry::understand(&record)).transpose()
-}
-
-/// The newest entry. It may be superseded a moment later.
-async fn newest(store: &dyn ObjectStore) -> Result<(Option<Entry>, Vec<ObjectMeta>)> {
-    for _ in 0..limits::LEASE_RACES_MAX {
-        let listed = list(store).await?;
-        let Some(number) = listed.iter().filter_map(number_of).max() else { return Ok((None, listed)) };
-        if let Some(entry) = read(store, number).await? {
-            return Ok((Some(entry), listed));
-        }
-    }
-    Err(Error::Corrupt("the newest object below lease/ is listed again and again but cannot be read".into()))
-}
-
 /// Who serves the bucket now, in words for people; `None` if nobody does as far as the bucket tells.
 pub async fn describe(bucket: &Bucket) -> Result<Option<String>> {
     let (entry, _) = newest(bucket.store().as_ref()).await?;
     let held = entry.filter(|entry| !entry.released);
     Ok(held.map(|entry| format!("{} since {}", entry.holder, human_time(entry.taken))))
-}
-
-/// What came of creating an entry.
-enum Created {
-    Ours,
-    Theirs(Entry),
-}
-
-/// Creates the entry's number. An ambiguous answer is settled by reading the key.
-async fn create(store: &dyn ObjectStore, entry: &Entry) -> Result<Created> {
-    let name = name(entry.number);
-    let put = store.put_opts(&name, entry.encode().into(), PutMode::Create.into()).await;
-    let Err(refused) = put else { return Ok(Created::Ours) };
-    match read(store, entry.number).await {
-        Ok(Some(found)) if found.nonce == entry.nonce => Ok(Created::Ours),
-        Ok(Some(found)) => Ok(Created::Theirs(found)),
-        _ => Err(bucket::failure(&format!("create {name}"), refused)),
-    }
 }
 
 /// The right to serve a bucket. Renewed in the background while it is held. Dropped, it is neither renewed nor
@@ -316,6 +192,12 @@ impl LeaseGuard {
     }
 
     pub fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+}
+
+impl crate::Gate for LeaseGuard {
+    fn check(&self) -> Result<()> {
         self.0.check()
     }
 }

@@ -169,3 +169,24 @@ pub const CLOCKS_DIFFER_MAX: std::time::Duration = std::time::Duration::from_sec
 /// How far this machine's clock may be from the bucket's. SlateDB collects files that are 5 minutes old by comparing
 /// the two, so that a tenth of that leaves a wide margin.
 pub const CLOCK_SKEW_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Bytes of a profile file of the AWS tools that are read: people have a few KiB.
+pub const PROFILE_BYTES_MAX: u64 = 1 << 20;
+
+/// One request to a cloud's bucket: the largest moves some 16 MiB, which takes this long at 2 Mbit/s.
+pub const BUCKET_REQUEST_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Connecting to a cloud's bucket: a tenth of this is usual between continents.
+pub const BUCKET_CONNECT_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often a request is repeated after an error that may pass, within [`BUCKET_RETRY_TIME_MAX`].
+pub const BUCKET_RETRIES_MAX: usize = 6;
+
+/// After this time an error is reported instead of trying again: callers have their own, longer patience.
+pub const BUCKET_RETRY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The first pause before a request is repeated; it doubles each time.
+pub const BUCKET_RETRY_FIRST: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The longest such pause.
+pub const BUCKET_RETRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);

@@ -135,6 +135,7 @@ pub async fn quick(bucket: &Bucket, clock: &dyn Clock, random: &Random) -> Resul
 }
 
 const TESTS_AT_ONCE: usize = 4;
+const CLEAN_UPS_MAX: usize = 3;
 
 type Test = for<'a> fn(&'a Probe<'a>) -> futures::future::BoxFuture<'a, Result<Finding>>;
 
@@ -216,23 +217,25 @@ impl Probe<'_> {
 /// Removes what this probe wrote, and what probes wrote that ended more than a day ago without cleaning up.
 async fn clean_up(bucket: &Bucket, root: &Path) -> Result<()> {
     let store = bucket.store();
-    let listed: Result<Vec<_>, _> = store.list(Some(&Path::from("probe"))).try_collect().await;
-    let listed = listed.map_err(|error| bucket::failure("list probe/", error))?;
-    let newest = listed.iter().map(|object| object.last_modified).max();
-    let doomed: Vec<_> = listed
-        .into_iter()
-        .filter(|object| {
-            let old = newest.is_some_and(|newest| newest - object.last_modified > chrono::TimeDelta::days(1));
-            old || object.location.prefix_matches(root)
-        })
-        .map(|object| Ok(object.location))
-        .collect();
-    let gone = store.delete_stream(futures::stream::iter(doomed).boxed());
-    let failed = gone.filter_map(|result| async { result.err() }).collect::<Vec<_>>().await;
-    match failed.into_iter().find(|error| !matches!(error, object_store::Error::NotFound { .. })) {
-        Some(error) => Err(bucket::failure("remove what the probe wrote", error)),
-        None => Ok(()),
+    let mut last = None;
+    // Bulk deletes of some stores fail now and then; the second round has little left to do.
+    for _ in 0..CLEAN_UPS_MAX {
+        let listed: Result<Vec<_>, _> = store.list(Some(&Path::from("probe"))).try_collect().await;
+        let listed = listed.map_err(|error| bucket::failure("list probe/", error))?;
+        let newest = listed.iter().map(|object| object.last_modified).max();
+        let ours = |object: &object_store::ObjectMeta| {
+            let age = newest.map_or(chrono::TimeDelta::zero(), |newest| newest - object.last_modified);
+            age > chrono::TimeDelta::days(1) || object.location.prefix_matches(root)
+        };
+        let doomed: Vec<_> = listed.into_iter().filter(ours).map(|object| Ok(object.location)).collect();
+        let gone = store.delete_stream(futures::stream::iter(doomed).boxed());
+        let failed = gone.filter_map(|result| async { result.err() }).collect::<Vec<_>>().await;
+        last = failed.into_iter().find(|error| !matches!(error, object_store::Error::NotFound { .. }));
+        if last.is_none() {
+            return Ok(());
+        }
     }
+    last.map_or(Ok(()), |error| Err(bucket::failure("remove what the probe wrote", error)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Keeping a lease: what its holder knows, and the task that renews it.
 
-use super::{Created, DirectoryLock, Entry, LeaseState, Moment, create, name, nanos, newest, yielded_name};
+use super::entry::{Created, Entry, create, name, newest, yielded_name};
+use super::{DirectoryLock, LeaseState, Moment, nanos};
 use crate::bucket::record::human_time;
 use crate::{Error, Result, limits};
 use ballast_runtime::Clock;

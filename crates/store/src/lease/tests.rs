@@ -1,8 +1,9 @@
 //! Taking, keeping, losing and giving back, in simulated time.
 
+use super::entry::{KIND, list, number_of};
 use super::*;
-use crate::bucket::Environment;
 use crate::bucket::simulated::{Faults, SimulatedStore};
+use crate::bucket::{Environment, record};
 use ballast_types::ErrorKind;
 use object_store::memory::InMemory;
 
