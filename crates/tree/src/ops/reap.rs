@@ -8,7 +8,7 @@ use crate::edit::Edit;
 use crate::tree::Inner;
 use crate::{Error, Result, keys, limits, rows};
 use ballast_store::{Batch, Read};
-use ballast_types::{Ino, Kind};
+use ballast_types::{Ino, Kind, RequestId};
 use std::sync::Arc;
 
 pub async fn reap(tree: &Arc<Inner>) -> Result<usize> {
@@ -62,7 +62,7 @@ async fn reap_one(tree: &Arc<Inner>, ino: Ino) -> Result<bool> {
     if let Some(engine) = engine {
         engine.purge(ino).await?;
     }
-    let mut edit = Edit::begin(tree, &[ino]).await;
+    let mut edit = Edit::begin(tree, RequestId::default(), &[ino]).await;
     let attributes = match edit.load(ino).await {
         Ok(inode) if inode.links > 0 => return Err(Error::corrupt(format!("the orphan {ino} has a name"))),
         Ok(inode) => inode.attributes,
