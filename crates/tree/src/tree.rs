@@ -299,7 +299,7 @@ impl Tree {
     }
 
     /// Removes inodes that have neither name nor pin, with their content; how many. Run in the background, and
-    /// woken by [`Tree::reapable`].
+    /// woken by [`Tree::reapable`]. After an error call it again later: what failed is still to be removed.
     pub async fn reap(&self) -> Result<usize> {
         ops::reap::reap(&self.inner).await
     }

@@ -4,6 +4,7 @@ use super::create::add_name;
 use crate::access::{self, Access};
 use crate::change::What;
 use crate::edit::Edit;
+use crate::pins::Pins;
 use crate::tree::Inner;
 use crate::{Entry, Error, Inode, Result, keys, limits, rows};
 use ballast_store::Position;
@@ -11,6 +12,8 @@ use ballast_types::{Call, Ino, Name};
 use std::sync::Arc;
 
 pub async fn link(tree: &Arc<Inner>, call: &Call, ino: Ino, parent: Ino, name: &Name) -> Result<(Inode, Position)> {
+    // So that an inode without a name does not begin to go meanwhile.
+    let _pin = Pins::pin(&tree.pins, ino);
     let mut edit = Edit::begin(tree, call.request, &[ino, parent]).await;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::SEARCH)?;

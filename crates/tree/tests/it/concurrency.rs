@@ -1,5 +1,6 @@
 //! Many tasks at once; afterwards every row fits together and the caches show what is stored.
 
+use crate::shaken::Shaken;
 use crate::support::{Purged, bump, name, new, root};
 use ballast_runtime::{ManualClock, Random};
 use ballast_store::MemoryVolume;
@@ -8,9 +9,11 @@ use ballast_types::{Ino, Kind, Name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// On a volume where everybody gets a turn between any two steps.
 async fn open(volume: &MemoryVolume, cache_bytes: usize) -> Tree {
     let clock = Arc::new(ManualClock::at(1));
-    let tree = Tree::open_with(Arc::new(volume.clone()), clock, (0, 0), Config { cache_bytes }).await.unwrap();
+    let volume = Shaken::new(volume, cache_bytes as u64);
+    let tree = Tree::open_with(volume, clock, (0, 0), Config { cache_bytes }).await.unwrap();
     tree.register(Arc::new(Purged::default()));
     tree
 }

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod caches;
 mod concurrency;
 mod model;
 mod operations;
 mod rights;
+mod shaken;
 mod support;

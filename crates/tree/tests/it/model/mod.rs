@@ -122,7 +122,12 @@ impl Pair {
         let (volume, clock) = (MemoryVolume::new(), ManualClock::at(1_000_000_000));
         let config = Config { cache_bytes };
         let tree = open(&volume, &clock, config).await;
-        let model = State::new(Timestamp(1_000_000_000));
+        let mut model = State::new(Timestamp(1_000_000_000));
+        // So that everybody can do something.
+        let set = SetAttributes { mode: Some(0o777), ..SetAttributes::default() };
+        tree.set_attributes(&root(), Ino::ROOT, set.clone()).await.unwrap();
+        model.set_attributes(&root().caller, Ino::ROOT, &set, Timestamp(1_000_000_000)).unwrap();
+        volume.durable(volume.position()).await.unwrap();
         Self { volume, clock, tree, config, since_sync: vec![model.clone()], model }
     }
 
@@ -133,50 +138,62 @@ impl Pair {
         // Directories are worth three times as much.
         inos.extend(inos.clone());
         inos.extend(self.model.nodes.keys());
-        inos.push(Ino(7));
-        *index.get(&inos)
+        if index.index(32) == 0 { Ino(7) } else { *index.get(&inos) }
+    }
+
+    /// A name to work on: mostly one that is there.
+    fn place(&self, index: &Index, name: usize) -> (Ino, &'static str) {
+        let places: Vec<(Ino, &'static str)> = self.model.places();
+        if name == 0 || places.is_empty() { (self.pick(index), NAMES[name]) } else { *index.get(&places) }
     }
 
     async fn apply(&mut self, call: &Call, op: &Op) {
         self.clock.advance(Duration::from_secs(1));
         let now = self.tree.now();
-        let name = |index: usize| -> Name { NAMES[index].parse().unwrap() };
+        let name = |text: &str| -> Name { text.parse().unwrap() };
         let tree = self.tree.clone();
         match op {
             Op::Create { at, name: index, kind, mode } => {
                 let parent = self.pick(at);
-                let made = tree.create(call, parent, &name(*index), new(*kind, *mode), &|_, _| {}).await;
+                let made = tree.create(call, parent, &name(NAMES[*index]), new(*kind, *mode), &|_, _| {}).await;
                 let ino = made.as_ref().map_or(Ino(0), |(inode, _)| inode.ino);
                 let expected = self.model.create(&call.caller, parent, NAMES[*index], (*kind, *mode), ino, now);
                 self.same(op, made.map(|(inode, _)| inode), expected);
             }
             Op::Link { of, at, name: index } => {
-                let (ino, parent) = (self.pick(of), self.pick(at));
-                let linked = tree.link(call, ino, parent, &name(*index)).await;
+                let others: Vec<Ino> = self.model.nodes.keys().copied().filter(|ino| *ino != Ino::ROOT).collect();
+                let ino = if others.is_empty() { Ino::ROOT } else { *of.get(&others) };
+                let parent = self.pick(at);
+                let linked = tree.link(call, ino, parent, &name(NAMES[*index])).await;
                 let expected = self.model.link(&call.caller, ino, parent, NAMES[*index], now);
                 self.same(op, linked.map(|(inode, _)| inode), expected.map(|()| ino));
             }
             Op::Unlink { at, name: index } => {
-                let parent = self.pick(at);
-                let done = tree.unlink(call, parent, &name(*index)).await;
-                let expected = self.model.remove(&call.caller, parent, NAMES[*index], false, now);
+                let (parent, text) = self.place(at, *index);
+                let done = tree.unlink(call, parent, &name(text)).await;
+                let expected = self.model.remove(&call.caller, parent, text, false, now);
                 assert_eq!(outcome(&done), expected, "{op:?} by {}", call.caller.uid);
             }
             Op::RemoveDirectory { at, name: index } => {
-                let parent = self.pick(at);
-                let done = tree.remove_directory(call, parent, &name(*index)).await;
-                let expected = self.model.remove(&call.caller, parent, NAMES[*index], true, now);
+                let (parent, text) = self.place(at, *index);
+                let done = tree.remove_directory(call, parent, &name(text)).await;
+                let expected = self.model.remove(&call.caller, parent, text, true, now);
                 assert_eq!(outcome(&done), expected, "{op:?} by {}", call.caller.uid);
             }
             Op::Rename { from, from_name, to, to_name, how } => {
-                let (from, to) = (self.pick(from), self.pick(to));
-                let (source, target) = (name(*from_name), name(*to_name));
-                let done = tree.rename(call, (from, &source), (to, &target), *how).await;
+                let (from, source) = self.place(from, *from_name);
+                let (to, target) = match to_name {
+                    0 | 1 => self.place(to, *to_name),
+                    _ => (self.pick(to), NAMES[*to_name]),
+                };
+                let done = tree.rename(call, (from, &name(source)), (to, &name(target)), *how).await;
                 let whiteout = match (&done, how) {
-                    (Ok(_), Rename::Whiteout) => tree.lookup(&root(), from, &source).await.ok().map(|inode| inode.ino),
+                    (Ok(_), Rename::Whiteout) => {
+                        tree.lookup(&root(), from, &name(source)).await.ok().map(|inode| inode.ino)
+                    }
                     _ => None,
                 };
-                let (from, to) = ((from, NAMES[*from_name]), (to, NAMES[*to_name]));
+                let (from, to) = ((from, source), (to, target));
                 let expected = self.model.rename(&call.caller, from, to, *how, whiteout, now);
                 assert_eq!(outcome(&done), expected, "{op:?} by {}: {from:?} to {to:?}", call.caller.uid);
             }
@@ -212,9 +229,9 @@ impl Pair {
                 self.model.nodes.get_mut(&ino).unwrap().size = *size;
             }
             Op::Look { at, name: index } => {
-                let parent = self.pick(at);
-                let found = tree.lookup(call, parent, &name(*index)).await;
-                let expected = self.model.lookup(&call.caller, parent, NAMES[*index]);
+                let (parent, text) = self.place(at, *index);
+                let found = tree.lookup(call, parent, &name(text)).await;
+                let expected = self.model.lookup(&call.caller, parent, text);
                 self.same(op, found, expected);
             }
             Op::List { at } => {

@@ -87,6 +87,12 @@ impl State {
         self.nodes.values().flat_map(|node| node.entries.values()).filter(|child| **child == ino).count()
     }
 
+    /// All names that there are.
+    pub fn places(&self) -> Vec<(Ino, &'static str)> {
+        let entries = self.nodes.iter().flat_map(|(ino, node)| node.entries.keys().map(|name| (*ino, *name)));
+        entries.collect()
+    }
+
     /// As a stat shows it: links and sizes are counted.
     pub fn describe(&self, ino: Ino) -> Node {
         let node = self.nodes[&ino].clone();
