@@ -228,3 +228,7 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::OffsetDelete, 0, 0, NEVER, &[all(Text), all(List(&[all(Text), all(List(&[all(Fixed(4))]))]))]),
     api(ApiKey::DescribeCluster, 0, 2, 0, &[all(Fixed(1)), from(1, Fixed(1)), from(2, Fixed(1))]),
 ];
+
+#[cfg(test)]
+#[path = "apis_tests.rs"]
+mod tests;

@@ -15,9 +15,11 @@ use kafka_protocol::protocol::StrBytes;
 const ZSTD_SINCE: i16 = 7;
 const ZSTD: i16 = 4;
 
-/// The answer's topics, with the part of the append that each partition is, or why there is none.
+/// A topic of the answer: for each partition which part of the append it is, or why there is none.
+type Planned = (TopicName, Vec<(i32, Result<usize, i16>)>);
+
 struct Plan {
-    topics: Vec<(TopicName, Vec<(i32, Result<usize, i16>)>)>,
+    topics: Vec<Planned>,
     parts: Vec<AppendPart>,
 }
 
@@ -75,11 +77,7 @@ fn part(to: To, stream: &Result<Stream>, index: i32, records: Option<Bytes>) -> 
     Ok((id, records))
 }
 
-fn response(
-    to: To,
-    topics: Vec<(TopicName, Vec<(i32, Result<usize, i16>)>)>,
-    results: &[Result<Appended>],
-) -> ProduceResponse {
+fn response(to: To, topics: Vec<Planned>, results: &[Result<Appended>]) -> ProduceResponse {
     let partition = |(index, part): (i32, Result<usize, i16>)| {
         let response = PartitionProduceResponse::default().with_index(index).with_base_offset(-1);
         let result = match part {
@@ -101,7 +99,7 @@ fn response(
             }
         }
     };
-    let topic = |(name, partitions): (TopicName, Vec<_>)| {
+    let topic = |(name, partitions): Planned| {
         let partitions = partitions.into_iter().map(partition).collect();
         TopicProduceResponse::default().with_name(name).with_partition_responses(partitions)
     };
