@@ -102,6 +102,9 @@ impl Inner {
     }
 
     pub async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        if pointer.length == 0 {
+            return Ok(Bytes::new());
+        }
         match pointer.place {
             Place::Log { .. } => self.log().read_payload(pointer).await,
             Place::Segment { .. } => self.segments.read(pointer).await,

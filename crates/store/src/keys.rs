@@ -12,6 +12,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub enum Space {
     /// The volume itself: format, counters, named snapshots. Owned by `store`.
     System = 0x01,
+    /// `snapshot, place, offset` → where payload went that a named snapshot still needs. Owned by `store`.
+    Rescued = 0x02,
     /// `ino` → inode. Owned by `tree`, as are the next ones.
     Inode = 0x10,
     /// `parent ino, name` → directory entry.
@@ -55,7 +57,7 @@ pub enum Space {
 impl Space {
     /// The spaces whose rows may point at payload. Collecting scans these and no others, so a pointer in a row
     /// of another space is refused.
-    pub const WITH_PAYLOAD: [Self; 3] = [Self::Block, Self::StreamIndex, Self::TableChunk];
+    pub const WITH_PAYLOAD: [Self; 4] = [Self::Rescued, Self::Block, Self::StreamIndex, Self::TableChunk];
 
     /// The space that a key lies in, if it may hold payload.
     pub fn with_payload_of(key: &[u8]) -> Option<Self> {

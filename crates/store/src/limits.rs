@@ -190,3 +190,6 @@ pub const BUCKET_RETRY_FIRST: std::time::Duration = std::time::Duration::from_mi
 
 /// The longest such pause.
 pub const BUCKET_RETRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Payloads that are copied for a snapshot at a time: at most 128 KiB each in practice, 32 MiB in all.
+pub const RESCUE_PAYLOADS: usize = 256;

@@ -235,14 +235,6 @@ impl Log {
         self.shared.state.lock().files.inside(file).into_iter().map(FileId::place).collect()
     }
 
-    /// Takes condemned files out of the budget without removing them: a snapshot may still read them.
-    pub fn keep(&self, files: &[LogFile]) {
-        let mut state = self.shared.state.lock();
-        for id in files.iter().flat_map(|file| state.files.inside(*file)).collect::<Vec<_>>() {
-            state.files.resize(id, 0);
-        }
-    }
-
     /// The files with durable groups, oldest first.
     pub fn files(&self) -> Vec<LogFile> {
         let state = self.shared.state.lock();

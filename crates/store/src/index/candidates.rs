@@ -28,8 +28,4 @@ impl Candidates {
     pub fn take(&self) -> BTreeSet<Bytes> {
         std::mem::take(&mut self.0.lock())
     }
-
-    pub fn len(&self) -> usize {
-        self.0.lock().len()
-    }
 }

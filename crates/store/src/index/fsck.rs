@@ -107,7 +107,7 @@ impl Check<'_> {
                     ));
                 }
                 for pointer in &row.value.pointers {
-                    self.payload(of, &row.key, pointer).await?;
+                    self.payload(of, read, &row.key, pointer).await?;
                 }
             }
             let (rows, payload_bytes) = (self.report.rows, self.report.payload_bytes);
@@ -115,9 +115,9 @@ impl Check<'_> {
         }
     }
 
-    async fn payload(&mut self, of: &str, key: &[u8], pointer: &Pointer) -> Result<()> {
+    async fn payload(&mut self, of: &str, read: &dyn Read, key: &[u8], pointer: &Pointer) -> Result<()> {
         self.used.insert(pointer.place);
-        let read = self.inner.read_payload(pointer).await;
+        let read = read.read_payload(pointer).await;
         let place = pointer.place;
         let what = || format!("row {} of {of}, payload at byte {} of {place}", hex(key), pointer.offset);
         if self.report.note(what, read)?.is_some() {

@@ -3,12 +3,12 @@
 //! 1. *Move* what the candidates point to in old files into segments. Writers go on; what they touch stays.
 //! 2. *Condemn* the files: from now on no commit can point into them. Files that a write under way holds stay.
 //! 3. Move the few rows that were committed between the two steps.
-//! 4. *Remove* the files when no cut is open that was made before. Files that a named snapshot may point into
-//!    are kept, out of the log's budget, until the snapshot goes.
+//! 4. Copy what named snapshots still need of them, and *remove* the files when no cut is open that was made
+//!    before.
 //!
 //! A crash anywhere leaves only copies that nothing points at (collected later) and files that are settled again.
 
-use super::{Inner, relocate, rows, value};
+use super::{Inner, relocate, rows, snapshot, value};
 use crate::log::LogFile;
 use crate::pointer::Place;
 use crate::{Batch, Mutation, Position, Result, Space};
@@ -162,13 +162,15 @@ async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) ->
     inner.log().durable(inner.log().position()).await
 }
 
-/// Removes condemned files that no cut and no named snapshot can still read.
-pub(crate) async fn remove_retired(inner: &Arc<Inner>) -> Result<u64> {
+/// Removes condemned files that no cut can still read, after saving what named snapshots need of them.
+async fn remove_retired(inner: &Arc<Inner>) -> Result<u64> {
     let retiring = inner.settling.retiring.lock().clone();
-    let free = |(file, mark): &(LogFile, u64)| inner.cuts.none_before(*mark) && !inner.snapshots.pins(file.start);
-    let pinned = retiring.iter().filter(|(file, _)| inner.snapshots.pins(file.start)).map(|(file, _)| *file);
-    inner.log().keep(&pinned.collect::<Vec<_>>());
-    let removable: Vec<LogFile> = retiring.iter().filter(|entry| free(entry)).map(|(file, _)| *file).collect();
+    let free = retiring.iter().filter(|(_, mark)| inner.cuts.none_before(*mark)).map(|(file, _)| *file);
+    let removable: Vec<LogFile> = free.collect();
+    if removable.is_empty() {
+        return Ok(0);
+    }
+    snapshot::rescue(inner, &removable).await?;
     inner.log().remove(&removable).await?;
     inner.settling.retiring.lock().retain(|(file, _)| !removable.contains(file));
     Ok(removable.len() as u64)

@@ -2,13 +2,15 @@
 //!
 //! Making one flushes the tail (bounded, so the time is constant), writes one manifest and one row. It pins the
 //! index's files by the checkpoint, segments by what its rows point at (found by one scan when collecting first
-//! needs it), and log files by their position: those that were there when it was made stay until it goes.
+//! needs it). Files of the log it does not pin: before one goes, what the snapshot needs of it is copied into a
+//! segment, and a row of Space::Rescued says where it is now.
 //!
 //! Row: Space::System, `snapshot/` name → format 1; checkpoint id, 16 bytes; creation time in nanoseconds and
 //! position, 8 bytes each, little endian.
 
 use super::{Inner, cut, value};
 use crate::codec::Reader;
+use crate::log::LogFile;
 use crate::pointer::Place;
 use crate::volume::{Read, Scan, SnapshotEntry};
 use crate::{Batch, Error, KeyRange, Pointer, Position, Result, Space, Value, limits};
@@ -52,11 +54,6 @@ impl Snapshots {
 
     pub fn list(&self) -> Vec<SnapshotEntry> {
         self.named.lock().values().map(|named| named.entry.clone()).collect()
-    }
-
-    /// True if a snapshot may read the log from before `position`.
-    pub fn pins(&self, position: Position) -> bool {
-        self.named.lock().values().any(|named| position < named.entry.position)
     }
 
     fn find(&self, name: &str) -> Result<Named> {
@@ -105,7 +102,7 @@ pub(crate) async fn create(inner: &Arc<Inner>, name: &str) -> Result<SnapshotEnt
     let entry = SnapshotEntry {
         name: name.to_owned(),
         created: inner.clock.now_nanos(),
-        // Past the cut, which is safe: it only says which log files the snapshot may read.
+        // Past the cut, which is safe: it only says which log files the snapshot may point into.
         position: inner.log().position(),
     };
     let named = Named { entry: entry.clone(), checkpoint, open: None, places: None };
@@ -119,7 +116,7 @@ pub(crate) async fn create(inner: &Arc<Inner>, name: &str) -> Result<SnapshotEnt
 
 pub(crate) async fn open(inner: &Arc<Inner>, name: &str) -> Result<Arc<dyn Read>> {
     let reader = open_reader(inner, name).await?;
-    Ok(Arc::new(SnapshotRead { inner: Arc::clone(inner), reader }))
+    Ok(Arc::new(SnapshotRead { inner: Arc::clone(inner), name: name.to_owned(), reader }))
 }
 
 async fn open_reader(inner: &Arc<Inner>, name: &str) -> Result<Arc<DbReader>> {
@@ -148,8 +145,23 @@ pub(crate) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
     if let Some(reader) = named.open {
         reader.close().await.map_err(super::index_error)?;
     }
+    forget_rescued(inner, name).await?;
     let admin = (inner.snapshots.admin)();
     admin.delete_checkpoint(named.checkpoint).await.map_err(super::index_error)
+}
+
+async fn forget_rescued(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    let range = KeyRange::prefix(rescued_prefix(name));
+    let mut scan = cut::scan(&inner.db, range, Some(Arc::clone(inner))).await?;
+    loop {
+        let rows = scan.next(limits::SCAN_ROWS).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        rows.into_iter().for_each(|row| batch.delete(row.key));
+        inner.commit(&batch).await?;
+    }
 }
 
 /// Every segment and log file that a named snapshot's rows point into.
@@ -180,6 +192,7 @@ pub(crate) async fn places(inner: &Arc<Inner>) -> Result<BTreeSet<Place>> {
 
 struct SnapshotRead {
     inner: Arc<Inner>,
+    name: String,
     reader: Arc<DbReader>,
 }
 
@@ -198,8 +211,57 @@ impl Read for SnapshotRead {
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
         self.inner.check()?;
-        self.inner.read_payload(pointer).await
+        match self.inner.read_payload(pointer).await {
+            Err(Error::PayloadMoved) => {}
+            other => return other,
+        }
+        let rescued = self.inner.get(&rescued_key(&self.name, pointer)).await?;
+        let to = rescued.and_then(|value| value.pointers.first().copied()).ok_or(Error::PayloadMoved)?;
+        self.inner.read_payload(&to).await
     }
+}
+
+/// Copies what the snapshots need of log files that are about to go. Done again after a crash, it does no harm.
+pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> {
+    let places: BTreeSet<Place> = files.iter().flat_map(|file| inner.log().places(*file)).collect();
+    let older = |named: &&Named| files.iter().any(|file| file.start < named.entry.position);
+    let names: Vec<String> =
+        inner.snapshots.named.lock().values().filter(older).map(|named| named.entry.name.clone()).collect();
+    for name in names {
+        let read = open(inner, &name).await?;
+        let mut needed = BTreeSet::new();
+        super::collect::for_each_row(read.as_ref(), |row| {
+            let of_files = row.value.pointers.iter().filter(|pointer| places.contains(&pointer.place));
+            needed.extend(of_files.map(|pointer| (pointer.place, pointer.offset, pointer.length, pointer.crc)));
+        })
+        .await?;
+        let needed: Vec<Pointer> =
+            needed.into_iter().map(|(place, offset, length, crc)| Pointer { place, offset, length, crc }).collect();
+        for some in needed.chunks(limits::RESCUE_PAYLOADS) {
+            let mut payloads = Vec::with_capacity(some.len());
+            for pointer in some {
+                payloads.push(inner.read_payload(pointer).await?);
+            }
+            let mut batch = Batch::new();
+            for (from, to) in some.iter().zip(inner.segments.write(payloads).await?) {
+                batch.hold(&to);
+                batch.put_with_payload(rescued_key(&name, from), Bytes::new(), [to.pointer]);
+            }
+            let end = inner.commit(&batch).await?;
+            inner.log().durable(end).await?;
+        }
+    }
+    Ok(())
+}
+
+fn rescued_prefix(name: &str) -> Bytes {
+    Space::Rescued.key(&[name.as_bytes(), &[0]])
+}
+
+fn rescued_key(name: &str, pointer: &Pointer) -> Bytes {
+    let (Place::Log { epoch, number } | Place::Segment { epoch, number }) = pointer.place;
+    let numbers = [epoch, number, pointer.offset].map(u64::to_be_bytes);
+    Bytes::from([rescued_prefix(name).as_ref(), &numbers.concat()].concat())
 }
 
 fn key(name: &str) -> Bytes {

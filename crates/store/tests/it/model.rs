@@ -13,8 +13,8 @@ const STEPS: u64 = 60;
 
 #[tokio::test(flavor = "current_thread")]
 async fn the_real_volume_answers_like_the_model() {
-    let first = std::env::var("BALLAST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = first.map_or(0..24u64, |seed| seed..seed + 1);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = number("BALLAST_SEED").map_or(0..number("BALLAST_SEEDS").unwrap_or(24), |seed| seed..seed + 1);
     for seed in seeds {
         run(seed).await.unwrap_or_else(|error| panic!("BALLAST_SEED={seed}: {error:?}"));
     }

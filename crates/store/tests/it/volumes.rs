@@ -1,6 +1,6 @@
 //! Volumes for tests, and what they hold in a comparable form.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::disk::RealDisk;
 use ballast_store::{Components, Gate, IndexedVolume, KeyRange, Read, Store, VolumeId};
@@ -51,7 +51,7 @@ impl World {
 pub type Dump = BTreeMap<Bytes, (Bytes, Vec<Bytes>)>;
 
 pub async fn dump(read: &dyn Read) -> Result<Dump> {
-    let all = KeyRange { start: Bytes::from_static(&[0x10]), end: None };
+    let all = KeyRange { start: Bytes::from_static(&[0x03]), end: None };
     let mut scan = read.scan(all).await?;
     let mut dump = Dump::new();
     loop {
@@ -62,7 +62,8 @@ pub async fn dump(read: &dyn Read) -> Result<Dump> {
         for row in rows {
             let mut payloads = Vec::new();
             for pointer in &row.value.pointers {
-                payloads.push(read.read_payload(pointer).await?);
+                payloads
+                    .push(read.read_payload(pointer).await.with_context(|| format!("{pointer:?} of {:?}", row.key))?);
             }
             dump.insert(row.key, (row.value.bytes, payloads));
         }
