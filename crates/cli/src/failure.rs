@@ -1,28 +1,9 @@
 //! Failures for people: what failed, why, and what to do next.
 
+use ballast_server::Advised;
 use ballast_types::ErrorKind;
 
-/// Adds the next step to an error.
-#[derive(Debug)]
-pub struct Advice(pub String);
-
-impl std::fmt::Display for Advice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// An error with a sentence and the next step.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct Advised {
-    what: String,
-    advice: Advice,
-}
-
-pub fn advised(what: impl Into<String>, advice: impl Into<String>) -> anyhow::Error {
-    Advised { what: what.into(), advice: Advice(advice.into()) }.into()
-}
+pub use ballast_server::advised;
 
 /// Prints an error with its causes on one line, and the advice, if there is any, on the next.
 pub fn show(error: &anyhow::Error) {
@@ -34,7 +15,7 @@ pub fn show(error: &anyhow::Error) {
 
 fn advice(error: &anyhow::Error) -> Option<String> {
     if let Some(advised) = error.chain().find_map(|cause| cause.downcast_ref::<Advised>()) {
-        return Some(advised.advice.to_string());
+        return Some(advised.advice.clone());
     }
     let failed = error.chain().find_map(|cause| cause.downcast_ref::<ballast_api::Error>())?;
     let advice = match failed {

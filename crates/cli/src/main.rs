@@ -3,12 +3,12 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 misused.
 //! A failure says what failed and, where there is one, the next step ([`failure`]).
 
+mod bucket;
 mod client;
 mod completions;
 mod create;
 mod doctor;
 mod failure;
-mod inspect;
 mod ls;
 mod output;
 mod path;
@@ -40,9 +40,9 @@ enum Verb {
     Stat(stat::Arguments),
     Rm(rm::Arguments),
     Snapshot(snapshot::Arguments),
-    Probe(inspect::Probe),
-    Fsck(inspect::Fsck),
-    Inspect(inspect::Inspect),
+    Probe(bucket::probe::Arguments),
+    Fsck(bucket::fsck::Arguments),
+    Inspect(bucket::inspect::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
@@ -59,9 +59,9 @@ fn main() -> ExitCode {
         Verb::Stat(arguments) => stat::run(&arguments),
         Verb::Rm(arguments) => rm::run(&arguments),
         Verb::Snapshot(arguments) => snapshot::run(&arguments),
-        Verb::Probe(arguments) => inspect::probe(&arguments),
-        Verb::Fsck(arguments) => inspect::fsck(&arguments),
-        Verb::Inspect(arguments) => inspect::inspect(&arguments),
+        Verb::Probe(arguments) => bucket::probe::run(&arguments),
+        Verb::Fsck(arguments) => bucket::fsck::run(&arguments),
+        Verb::Inspect(arguments) => bucket::inspect::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Reference(arguments) => reference::run(&arguments),

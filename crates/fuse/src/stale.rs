@@ -12,7 +12,7 @@ use std::process::Command;
 pub(crate) fn prepare(path: &Path) -> Result<()> {
     // As often as mounts may lie on each other after as many kills.
     for _ in 0..16 {
-        match std::fs::metadata(path) {
+        match ask(path) {
             Ok(found) if !found.is_dir() => return Err(Error::NotADirectory(path.to_owned())),
             Ok(_) if is_mount_point(path) => return Err(Error::Busy(path.to_owned())),
             Ok(_) => return Ok(()),
@@ -27,6 +27,19 @@ pub(crate) fn prepare(path: &Path) -> Result<()> {
         }
     }
     Err(Error::Busy(path.to_owned()))
+}
+
+/// The metadata, after a question that only the file system itself answers: the attributes of a dead mount may
+/// still be in the kernel's cache.
+fn ask(path: &Path) -> io::Result<std::fs::Metadata> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: an all-zero statfs is a valid value.
+    let mut space: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a NUL-terminated string, and both outlive the call.
+    if unsafe { libc::statfs(text.as_ptr(), &mut space) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    std::fs::metadata(path)
 }
 
 /// What stat says of a mount whose server is gone.

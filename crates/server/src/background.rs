@@ -3,6 +3,7 @@
 //! A job never runs twice at a time and never ends because one tick failed: the failure is logged, and the
 //! next tick tries again.
 
+use crate::Engines;
 use ballast_runtime::Shutdown;
 use ballast_tree::Tree;
 use futures::future::BoxFuture;
@@ -24,8 +25,8 @@ pub struct Job {
 }
 
 /// The jobs of a server.
-pub fn jobs(tree: &Tree) -> Vec<Job> {
-    vec![reap(tree)]
+pub fn jobs(engines: &Engines) -> Vec<Job> {
+    vec![reap(&engines.tree)]
 }
 
 /// Empties inodes that lost their last name and their last user.

@@ -10,7 +10,7 @@ pub mod snapshots;
 pub mod status;
 pub mod tree;
 
-use crate::{Settings, limits};
+use crate::{Engines, Settings, limits};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 /// What the handlers work with.
 pub struct State {
-    pub tree: Tree,
+    pub engines: Engines,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub settings: Settings,
@@ -32,6 +32,12 @@ pub struct State {
     pub started: i64,
     /// And from which it served.
     pub serving: i64,
+}
+
+impl State {
+    pub fn tree(&self) -> &Tree {
+        &self.engines.tree
+    }
 }
 
 /// Serves until the shutdown begins, then lets open requests end.

@@ -37,3 +37,6 @@ pub const SNAPSHOT_NAME_BYTES_MAX: usize = 200;
 /// How long open requests may go on after a shutdown has begun. After it they are cut off: whoever was not
 /// answered must assume nothing.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// How often the server looks whether its volume still answers: how long a server that lost it may go on.
+pub const VOLUME_CHECK_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,52 +1,78 @@
 //! A server from its start to its end.
+//!
+//! The start goes up the layers: volume, tree, engines, background jobs, listeners, mount. The end goes down
+//! them again: the mount first, so that what programs wrote comes in, the volume last.
 
-use crate::{Components, Settings, background, http, limits, volume};
+use crate::engines::{Budget, Engines};
+use crate::{Components, Settings, advised, background, http, limits, mount, volume};
 use anyhow::Context;
 use ballast_api::Status;
+use ballast_fuse::Mount;
 use ballast_runtime::Shutdown;
-use ballast_store::Volume;
 use ballast_tree::Tree;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 /// A server that serves. Dropped without [`Server::stop`], it leaves as after a crash: nothing that was
 /// acknowledged is lost, and the next start replays the tail of the log.
 pub struct Server {
-    volume: Arc<dyn Volume>,
+    opened: volume::Opened,
+    engines: Engines,
     shutdown: Shutdown,
+    mount: Option<Mount>,
     listeners: TaskTracker,
     jobs: TaskTracker,
     http: SocketAddr,
-    status: Arc<http::State>,
+    state: Arc<http::State>,
 }
 
 impl Server {
-    /// Opens the volume, the tree and the engines, and serves the listeners. Serving on return.
+    /// Opens the volume, the tree and the engines, and serves the listeners and the mount. Serving on return.
     ///
     /// `started`: nanoseconds since the epoch at which the process began, for the status.
     pub async fn start(settings: Settings, components: Components, started: i64) -> anyhow::Result<Self> {
-        let volume = volume::open(&settings, &components).await?;
+        let opener = volume::Opener {
+            clock: Arc::clone(&components.clock),
+            random: components.random.clone(),
+            server: format!("http://{}", components.listeners.http.local_addr()?),
+            take_over: settings.take_over,
+        };
+        let opened = volume::open(&settings.bucket, &opener).await?;
         let owner = (settings.identity.caller.uid, settings.identity.caller.gid);
-        let Components { clock, metrics, shutdown, listeners, random: _ } = components;
-        let tree = Tree::open(Arc::clone(&volume), Arc::clone(&clock), owner).await.context("open the tree")?;
+        let tree = Tree::open(Arc::clone(&opened.volume), Arc::clone(&components.clock), owner).await;
+        let tree = tree.context("open the tree")?;
+        let engines = Engines::new(tree, &components, Budget::default());
+        let (jobs, shutdown) = (TaskTracker::new(), components.shutdown.clone());
+        background::spawn(background::jobs(&engines), &shutdown, &jobs);
+        jobs.spawn({
+            let (files, shutdown) = (engines.files.clone(), shutdown.clone());
+            async move { files.background(shutdown).await }
+        });
 
-        let jobs = TaskTracker::new();
-        background::spawn(background::jobs(&tree), &shutdown, &jobs);
-
-        let tasks = TaskTracker::new();
-        let address = |listener: &tokio::net::TcpListener| listener.local_addr();
-        let http = address(&listeners.http)?;
+        let mount = match &settings.mount {
+            Some(path) => Some(mount::mount(path, &settings, &engines).await?),
+            None => None,
+        };
+        let Components { clock, metrics, listeners, random: _, shutdown: _ } = components;
+        let http = listeners.http.local_addr()?;
+        let address = |listener: &Option<TcpListener>| {
+            listener.as_ref().map(TcpListener::local_addr).transpose().map(|address| address.map(|at| at.to_string()))
+        };
         let served = ballast_api::Listeners {
             http: format!("http://{http}"),
-            kafka: listeners.kafka.as_ref().map(address).transpose()?.map(|address| address.to_string()),
-            postgres: listeners.postgres.as_ref().map(address).transpose()?.map(|address| address.to_string()),
+            kafka: address(&listeners.kafka)?,
+            postgres: address(&listeners.postgres)?,
         };
         let serving = clock.now_nanos();
-        let status = http::State { tree, clock, metrics, settings, listeners: served, started, serving };
-        let status = Arc::new(status);
-        tasks.spawn(http::serve(listeners.http, Arc::clone(&status), shutdown.clone()));
-        Ok(Self { volume, shutdown, listeners: tasks, jobs, http, status })
+        let engines_of_state = engines.clone();
+        let state =
+            http::State { engines: engines_of_state, clock, metrics, settings, listeners: served, started, serving };
+        let state = Arc::new(state);
+        let tasks = TaskTracker::new();
+        tasks.spawn(http::serve(listeners.http, Arc::clone(&state), shutdown.clone()));
+        Ok(Self { opened, engines, shutdown, mount, listeners: tasks, jobs, http, state })
     }
 
     pub fn http_address(&self) -> SocketAddr {
@@ -54,22 +80,36 @@ impl Server {
     }
 
     pub fn status(&self) -> Status {
-        self.status.status()
+        self.state.status()
     }
 
     /// All metrics in the Prometheus text format.
     pub fn metrics(&self) -> String {
-        self.status.metrics.encode()
+        self.state.metrics.encode()
     }
 
     /// Returns when the server cannot go on: another one took the volume, or its log failed.
     pub async fn stopped(&self) -> anyhow::Error {
-        std::future::pending().await
+        loop {
+            tokio::time::sleep(limits::VOLUME_CHECK_INTERVAL).await;
+            if let Err(error) = volume::check(&*self.opened.volume).await {
+                return match error.kind() {
+                    ballast_types::ErrorKind::Fenced => {
+                        advised(error.to_string(), "ballast up --take-over, if this server shall have it back")
+                    }
+                    _ => error.into(),
+                };
+            }
+        }
     }
 
-    /// Ends in the reverse order of the start: the listeners, the engines, the volume. Everything acknowledged
-    /// is durable before and after; on return another server may open the volume at once.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    /// Ends in the reverse order of the start: the mount, the listeners, the engines, the volume. Everything
+    /// acknowledged is durable before and after; on return another server may open the volume at once.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let unmounted = match self.mount.take() {
+            Some(mount) => mount.unmount().await.context("unmount"),
+            None => Ok(()),
+        };
         self.shutdown.begin();
         for tasks in [&self.listeners, &self.jobs] {
             tasks.close();
@@ -77,6 +117,8 @@ impl Server {
                 tracing::warn!("some work did not end in time and is cut off");
             }
         }
-        self.volume.close().await.context("close the volume")
+        let flushed = self.engines.files.flush_all().await.context("flush the files");
+        self.opened.close().await?;
+        unmounted.and(flushed)
     }
 }

@@ -1,17 +1,107 @@
-//! How a bucket's address becomes a volume.
+//! How a bucket's address becomes a volume that this process alone may write.
+//!
+//! In this order: the superblock says whether this program understands the bucket (a new one is probed first and
+//! refused by name if it lies), the lease says whether this process may have it, the volume replays the tail of
+//! its log. At the end the volume is closed before the lease is given back.
 
-use crate::{Components, Settings};
-use anyhow::bail;
-use ballast_store::{MemoryVolume, Volume};
+use crate::advised;
+use anyhow::Context;
+use ballast_runtime::{Clock, Random};
+use ballast_store::bucket::Environment;
+use ballast_store::disk::{Disk, RealDisk};
+use ballast_store::{
+    Bucket, Claim, Gate, Holder, IndexedVolume, Lease, LeaseGuard, MemoryVolume, Space, Store, Superblock, Volume,
+    VolumeId, log,
+};
+use ballast_types::{ErrorKind, Ino};
 use std::sync::Arc;
 
 /// The address of a volume that keeps nothing: for tests and for a first look.
 pub const MEMORY: &str = "memory:";
 
-/// Opens the volume of the bucket that `settings` names.
-pub async fn open(settings: &Settings, _components: &Components) -> anyhow::Result<Arc<dyn Volume>> {
-    if settings.bucket == MEMORY {
-        return Ok(Arc::new(MemoryVolume::new()));
+/// The volume that holds the tree.
+const ROOT: VolumeId = VolumeId(0);
+
+/// A volume, and what is held for it.
+pub struct Opened {
+    pub volume: Arc<dyn Volume>,
+    /// The same volume, where it lies in a bucket.
+    pub indexed: Option<Arc<IndexedVolume>>,
+    lease: Option<Lease>,
+}
+
+/// Who wants to open a bucket.
+#[derive(Clone, Debug)]
+pub struct Opener {
+    pub clock: Arc<dyn Clock>,
+    pub random: Random,
+    /// Where the server answers, for the people whom the lease refuses.
+    pub server: String,
+    /// Take the bucket from a server that still holds it.
+    pub take_over: bool,
+}
+
+/// Opens the volume of the bucket at `address`.
+pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
+    if address == MEMORY {
+        return Ok(Opened { volume: Arc::new(MemoryVolume::new()), indexed: None, lease: None });
     }
-    bail!("the bucket {} cannot be served: only {MEMORY} is built", settings.bucket)
+    let (address_owned, random) = (address.to_owned(), opener.random.clone());
+    let bucket = move || Bucket::open(&address_owned, &Environment::of_process(), &random);
+    let bucket = tokio::task::spawn_blocking(bucket).await.context("open the bucket")?;
+    let bucket = bucket.with_context(|| format!("open the bucket {address}"))?;
+    Superblock::open(&bucket, &*opener.clock, &opener.random).await?;
+    let claim = Claim { take_over: opener.take_over, ..Claim::new(Holder::this_process(&opener.server)) };
+    let lease = Lease::acquire(&bucket, &claim, Arc::clone(&opener.clock), &opener.random).await.map_err(refused)?;
+    let local = bucket.directory().map(|directory| (Arc::new(RealDisk) as Arc<dyn Disk>, directory.to_owned()));
+    let store = Store::new(ballast_store::Components {
+        bucket: Arc::clone(bucket.store()),
+        local,
+        clock: Arc::clone(&opener.clock),
+        random: opener.random.clone(),
+        gate: Arc::new(LeaseGate(lease.guard())),
+        log: log::Settings { random: opener.random.clone(), ..log::Settings::default() },
+    });
+    let volume = store.open_volume(ROOT).await.map_err(refused)?;
+    Ok(Opened { volume: Arc::<IndexedVolume>::clone(&volume), indexed: Some(volume), lease: Some(lease) })
+}
+
+impl Opened {
+    /// Makes everything durable and lets go, so that another process may open the bucket at once.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let closed = self.volume.close().await;
+        if let Some(lease) = self.lease {
+            // Whoever lost it has nothing to give back.
+            if let Err(error) = lease.release().await {
+                tracing::warn!(%error, "the lease could not be given back; the next server waits until it runs out");
+            }
+        }
+        match closed {
+            Err(error) if error.kind() != ErrorKind::Fenced => Err(error).context("close the volume"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refused(error: ballast_store::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::Fenced => {
+            advised(error.to_string(), "stop that server, or take the bucket from it: ballast up --take-over")
+        }
+        _ => error.into(),
+    }
+}
+
+/// Serving needs the lease.
+struct LeaseGate(LeaseGuard);
+
+impl Gate for LeaseGate {
+    fn check(&self) -> ballast_store::Result<()> {
+        self.0.check()
+    }
+}
+
+/// Whether the volume still answers: one look-up, from memory.
+pub async fn check(volume: &dyn Volume) -> ballast_store::Result<()> {
+    volume.get(&Space::Inode.key(&[&Ino::ROOT.to_key()])).await.map(|_| ())
 }

@@ -6,12 +6,19 @@
 //! | URL | store |
 //! |---|---|
 //! | `/path`, `path`, `file:///path` | [`LocalStore`], our own: durable and with real conditional writes |
+//! | `s3://`, `gs://`, `az://`, `abfss://` | that of the cloud, see `cloud` |
 //!
 //! What every store must do is in [`crate::probe`], which checks it.
 
+mod cloud;
 pub mod environment;
 pub mod failure;
 pub mod local;
+mod profile;
+pub(crate) mod record;
+#[cfg(test)]
+mod servers;
+pub mod simulated;
 
 pub use environment::Environment;
 pub use failure::failure;
@@ -28,19 +35,21 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
-    directory: Option<PathBuf>,
+    /// One store for each way to the same bucket, the first of which is `store`.
+    endpoints: Vec<Arc<dyn ObjectStore>>,
+    local: Option<LocalStore>,
     display: String,
 }
 
 impl Bucket {
     /// Opens the bucket that the URL names; a local one is made if it is not there. Asks no server yet. Blocks for
     /// some file-system calls if it is local.
-    pub fn open(url: &str, _environment: &Environment, random: &Random) -> Result<Self> {
+    pub fn open(url: &str, environment: &Environment, random: &Random) -> Result<Self> {
         match parse(url)? {
             Address::Directory(path) => Self::open_directory(&path, random),
             Address::Cloud(url) => {
-                let known = "a path, file:///path";
-                Err(Error::Invalid(format!("{}:// is no kind of bucket known here: give {known}", url.scheme())))
+                let (endpoints, display) = cloud::open(&url, environment)?;
+                Ok(Self { store: endpoints[0].clone(), endpoints, local: None, display })
             }
         }
     }
@@ -59,13 +68,13 @@ impl Bucket {
                 failure(&format!("open the bucket {}", path.display()), source)
             }
         })?;
-        let (directory, display) = (local.directory().to_owned(), local.to_string());
-        Ok(Self { store: Arc::new(local), directory: Some(directory), display })
+        let bucket = Self::over(Arc::new(local.clone()), &local.to_string());
+        Ok(Self { local: Some(local), ..bucket })
     }
 
     /// A bucket over any store, for simulations and tests.
     pub fn over(store: Arc<dyn ObjectStore>, display: &str) -> Self {
-        Self { store, directory: None, display: display.to_owned() }
+        Self { endpoints: vec![store.clone()], store, local: None, display: display.to_owned() }
     }
 
     /// The store; its names start at the bucket's root.
@@ -75,7 +84,16 @@ impl Bucket {
 
     /// The directory of a local bucket: where the disk log lies. Absolute.
     pub fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
+        self.local.as_ref().map(LocalStore::directory)
+    }
+
+    pub(crate) fn local(&self) -> Option<&LocalStore> {
+        self.local.as_ref()
+    }
+
+    /// Every way to the bucket that is known, at least one: what the probe lets race with each other.
+    pub fn endpoints(&self) -> &[Arc<dyn ObjectStore>] {
+        &self.endpoints
     }
 }
 

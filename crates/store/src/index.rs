@@ -93,7 +93,10 @@ impl Inner {
                 Place::Log { .. } => self.log().hold(pointer),
                 Place::Segment { .. } => self.segments.hold(pointer.place),
             };
-            held.push((pointer.place, Some(hold.ok_or(Error::PayloadMoved)?)));
+            if hold.is_none() {
+                return Err(Error::PayloadMoved);
+            }
+            held.push((pointer.place, hold));
         }
         Ok(held.into_iter().map(|(_, hold)| hold).collect())
     }

@@ -94,3 +94,99 @@ pub const LOCAL_DIRECTORY_RETRIES_MAX: usize = 32;
 
 /// Directories of dead processes looked at when a local bucket is opened, so that an open stays fast.
 pub const LOCAL_SWEEP_MAX: usize = 1000;
+
+/// Bytes of a file of the log on disk. Large enough that a new one is rare (one a tenth of a second at the
+/// disk's full rate), small enough that settling frees space in steps of one sixteenth of the budget.
+pub const LOG_FILE_BYTES: u64 = 64 << 20;
+
+/// Bytes of the first file of an epoch; each next one is four times as large, up to [`LOG_FILE_BYTES`]. A file
+/// is written with zeros before it is used, so this bounds what opening a volume writes.
+pub const LOG_FIRST_FILE_BYTES: u64 = 1 << 20;
+
+/// Bytes of the log on disk before writers have to wait for settling: 16 full files, a second or two of
+/// writing at full rate.
+pub const LOG_BUDGET_BYTES: u64 = 1 << 30;
+
+/// Bytes of a group, unless one record alone is larger. More does not write faster (the bare disk reaches its
+/// rate at 1 MiB), and the first waiter of a group waits for all of it.
+pub const LOG_GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes gathered that are written although nobody waits for them.
+pub const LOG_FLUSH_BYTES: usize = 4 << 20;
+
+/// Bytes in memory that are not durable yet, before writers have to wait: a few groups, so that one can gather
+/// while others are written.
+pub const LOG_PENDING_BYTES_MAX: usize = 32 << 20;
+
+/// A writer that does not ask for room is refused at this many times [`LOG_PENDING_BYTES_MAX`].
+pub const LOG_OVERFULL: u64 = 8;
+
+/// How long rows lie in memory when nobody waits for them: what a crash may take of writes nobody asked to be
+/// durable.
+pub const LOG_UNWAITED: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Payload parts shorter than this are copied together; longer ones are written from where they are. Copying
+/// 4 KiB costs about as much as one more part of a vectored write.
+pub const LOG_COPY_BYTES_MAX: usize = 4096;
+
+/// Conditional PUTs of the object log under way at once: with one round trip of 20 to 50 ms each, 80 to 200
+/// groups a second.
+pub const LOG_PUTS_IN_FLIGHT: usize = 4;
+
+/// Numbers that a new epoch of the object log leaves free behind its fence: more than a fenced writer can still
+/// have under way, so that none of its late objects takes a number of the new epoch.
+pub const LOG_FENCE_GAP: u64 = 64;
+
+/// Records, and bytes of rows, that replay hands out at once.
+pub const REPLAY_RECORDS: usize = 1000;
+pub const REPLAY_BYTES: usize = 1 << 20;
+
+/// Bytes of a superblock or lease: they have less than 1 KiB; more is something else's object.
+pub const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+/// How long a lease is valid after the sending of its last renewal. A crashed server's successor on another machine
+/// waits as long; a bucket that does not answer for as long stops reads.
+pub const LEASE_TIME_TO_LIVE: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// Renewals in a time to live: two may fail before the lease runs out.
+pub const LEASE_RENEWALS_PER_LIFE: u32 = 3;
+
+/// Looks at the bucket in a time to live, while waiting for another server.
+pub const LEASE_POLLS_PER_LIFE: u32 = 30;
+
+/// Times to live that old entries of the lease are kept: no create may be under way for longer.
+pub const LEASE_KEPT_LIVES: u32 = 10;
+
+/// Old entries of the lease looked at by a taking, so that it stays fast after a crash loop.
+pub const LEASE_SWEEP_MAX: usize = 200;
+
+/// How often a taking starts again because another server was faster.
+pub const LEASE_RACES_MAX: usize = 16;
+
+/// How far apart two machines' clocks may be: the clouds refuse requests from clocks 15 minutes off, either way.
+pub const CLOCKS_DIFFER_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+/// How far this machine's clock may be from the bucket's. SlateDB collects files that are 5 minutes old by comparing
+/// the two, so that a tenth of that leaves a wide margin.
+pub const CLOCK_SKEW_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Bytes of a profile file of the AWS tools that are read: people have a few KiB.
+pub const PROFILE_BYTES_MAX: u64 = 1 << 20;
+
+/// One request to a cloud's bucket: the largest moves some 16 MiB, which takes this long at 2 Mbit/s.
+pub const BUCKET_REQUEST_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Connecting to a cloud's bucket: a tenth of this is usual between continents.
+pub const BUCKET_CONNECT_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often a request is repeated after an error that may pass, within [`BUCKET_RETRY_TIME_MAX`].
+pub const BUCKET_RETRIES_MAX: usize = 6;
+
+/// After this time an error is reported instead of trying again: callers have their own, longer patience.
+pub const BUCKET_RETRY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The first pause before a request is repeated; it doubles each time.
+pub const BUCKET_RETRY_FIRST: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The longest such pause.
+pub const BUCKET_RETRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);

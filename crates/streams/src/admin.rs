@@ -5,6 +5,7 @@ use crate::streams::{Streams, stream_of};
 use crate::{Error, Result, keys, limits};
 use ballast_store::Batch;
 use ballast_tree::Inode;
+use ballast_tree::access::{self, Access};
 use ballast_types::Call;
 
 /// What a caller wants to do with a stream's records.
@@ -19,12 +20,13 @@ pub enum Right {
 impl Streams {
     /// Refuses a caller without the right.
     pub fn check(&self, call: &Call, stream: &Stream, right: Right) -> Result<()> {
-        let (what, allowed) = match right {
-            Right::Read => ("read the stream", may(call, stream, 0o4)),
-            Right::Append => ("append to the stream", may(call, stream, 0o2)),
-            Right::Modify => ("change the stream", call.caller.is_root() || call.caller.uid == stream.uid),
-        };
-        if allowed { Ok(()) } else { Err(ballast_tree::Error::Denied(what.to_owned()).into()) }
+        let (inode, caller) = (&stream.inode, &call.caller);
+        match right {
+            Right::Read => access::require(inode, caller, Access::READ),
+            Right::Append => access::require(inode, caller, Access::WRITE),
+            Right::Modify => access::require_owner(inode, caller, "change a stream"),
+        }
+        .map_err(Error::from)
     }
 
     /// Gives the stream more partitions. Durable on return.
@@ -106,16 +108,4 @@ impl Streams {
         let id = block.next().and_then(|id| i64::try_from(id).ok());
         id.ok_or(Error::Exhausted("there are no producer ids left"))
     }
-}
-
-/// Mode bits: the class that fits the caller best decides alone.
-fn may(call: &Call, stream: &Stream, bit: u32) -> bool {
-    let class = if call.caller.uid == stream.uid {
-        6
-    } else if call.caller.in_group(stream.gid) {
-        3
-    } else {
-        0
-    };
-    call.caller.is_root() || stream.mode >> class & bit != 0
 }

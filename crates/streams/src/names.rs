@@ -15,8 +15,8 @@ use ballast_store::{Batch, Space};
 use ballast_tree::{Inode, NewInode};
 use ballast_types::{Call, ErrorKind, Ino, Kind, Name, TreePath};
 
-/// Everybody may read and append who may reach the stream with its owner's group or as its owner; others may read.
-const MODE: u32 = 0o664;
+/// The owner may append, everybody who reaches the stream may read it; the x bits let a mount list it.
+const MODE: u32 = 0o755;
 
 /// A stream in a listing.
 #[derive(Clone, Debug)]

@@ -26,6 +26,23 @@ pub(crate) fn first_since(batch: &[u8], timestamp: i64, from: i64) -> Option<(i6
     None
 }
 
+/// The largest timestamp of the records at `from` or behind; of a compressed batch, that of all of it.
+pub(crate) fn newest_from(batch: &[u8], from: i64) -> Option<i64> {
+    let header = BatchHeader::parse(batch).ok()?;
+    if header.is_log_append_time() || header.compression() != 0 {
+        return Some(header.max_timestamp);
+    }
+    let mut records = Records { rest: batch.get(HEADER_LEN..header.length)? };
+    let mut newest = None;
+    for _ in 0..header.records {
+        let (timestamp_delta, offset_delta) = records.next()?;
+        if header.base_offset + offset_delta >= from {
+            newest = newest.max(header.base_timestamp.checked_add(timestamp_delta));
+        }
+    }
+    newest
+}
+
 /// Walks uncompressed records: length, attributes, timestamp delta, offset delta, then what is none of our
 /// business. Numbers are zigzag varints.
 struct Records<'a> {
@@ -68,6 +85,15 @@ mod tests {
         assert_eq!(first_since(&batch, 15, 2), Some((2, 20)));
         assert_eq!(first_since(&batch, 31, 0), Some((3, 40)));
         assert_eq!(first_since(&batch, 41, 0), None);
+    }
+
+    #[test]
+    fn the_newest_record_of_the_rest_of_a_batch_is_found() {
+        let batch = BatchBuilder::new().timestamps(&[10, 30, 20, 25]).build();
+        assert_eq!(
+            (newest_from(&batch, 0), newest_from(&batch, 2), newest_from(&batch, 4)),
+            (Some(30), Some(25), None)
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a stream is: its identity, its partitions and its settings, all in the descriptor of its inode.
 
 use crate::{Error, Result, limits};
+use ballast_tree::Inode;
 use ballast_types::Ino;
 use std::collections::BTreeMap;
 
@@ -9,10 +10,8 @@ use std::collections::BTreeMap;
 pub struct Stream {
     pub ino: Ino,
     pub descriptor: Descriptor,
-    /// The inode's mode, owner and group: who may read and append.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    /// Its mode, owner and group say who may read and append.
+    pub(crate) inode: Inode,
 }
 
 impl Stream {

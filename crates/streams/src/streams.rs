@@ -40,7 +40,6 @@ pub(crate) struct Inner {
     pub tree: Tree,
     pub clock: Arc<dyn Clock>,
     pub random: Random,
-    pub config: Config,
     pub partitions: Registry,
     pub tail: TailBudget,
     pub producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
@@ -59,7 +58,6 @@ impl Streams {
             tree,
             clock,
             random,
-            config,
             partitions: Registry::default(),
             producer_ids: tokio::sync::Mutex::new(0..0),
             retention_cursor: parking_lot::Mutex::default(),
@@ -124,7 +122,7 @@ pub(crate) fn stream_of(inode: &Inode) -> Result<Stream> {
         return Err(Error::NotFound(format!("inode {}", inode.ino)));
     }
     let descriptor: Descriptor = keys::descriptor::decode(&inode.descriptor)?;
-    Ok(Stream { ino: inode.ino, descriptor, mode: inode.mode, uid: inode.uid, gid: inode.gid })
+    Ok(Stream { ino: inode.ino, descriptor, inode: inode.clone() })
 }
 
 /// What the tree knows of this engine. Holds it weakly: the engine holds the tree.

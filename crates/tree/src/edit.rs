@@ -5,11 +5,13 @@
 //! Once the commit is on its way it is carried to its end even if the caller goes away, because a commit whose
 //! outcome nobody learned would leave the caches wrong.
 
+use crate::cache::Outcome;
+use crate::change::{Change, What};
 use crate::locks::Guards;
 use crate::tree::{Inner, not_a_directory};
 use crate::{Entry, Error, Inode, Result, keys, limits};
 use ballast_store::{Batch, Position};
-use ballast_types::{Ino, Kind, Name};
+use ballast_types::{Ino, Kind, Name, RequestId};
 use smallvec::SmallVec;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +25,13 @@ pub(crate) struct Edit {
     moving: Option<tokio::sync::OwnedMutexGuard<()>>,
     pub batch: Batch,
     working: SmallVec<[Working; 4]>,
-    gone: SmallVec<[Gone; 1]>,
+    outcome: Outcome,
+    /// Inodes that lose their last name and stay until they are reaped.
+    orphans: SmallVec<[Ino; 1]>,
+    news: SmallVec<[What; 2]>,
+    request: RequestId,
+    /// The parent of some inode changes.
+    renames: bool,
 }
 
 struct Working {
@@ -31,16 +39,9 @@ struct Working {
     changed: bool,
 }
 
-/// An inode that loses its last name by this change.
-struct Gone {
-    ino: Ino,
-    /// Its row stays until it is reaped.
-    orphan: bool,
-}
-
 impl Edit {
     /// Waits for the locks of these inodes.
-    pub async fn begin(tree: &Arc<Inner>, inos: &[Ino]) -> Self {
+    pub async fn begin(tree: &Arc<Inner>, request: RequestId, inos: &[Ino]) -> Self {
         let guards = tree.locks.write(inos).await;
         Self {
             tree: Arc::clone(tree),
@@ -48,7 +49,11 @@ impl Edit {
             moving: None,
             batch: Batch::new(),
             working: SmallVec::new(),
-            gone: SmallVec::new(),
+            outcome: Outcome::default(),
+            orphans: SmallVec::new(),
+            news: SmallVec::new(),
+            request,
+            renames: false,
         }
     }
 
@@ -56,6 +61,7 @@ impl Edit {
     /// locks. Needs to know the inodes before it can lock them, so it looks first and checks afterwards.
     pub async fn begin_names<const N: usize>(
         tree: &Arc<Inner>,
+        request: RequestId,
         names: [(Ino, &Name); N],
     ) -> Result<(Self, [Option<Entry>; N])> {
         for _ in 0..limits::ATTEMPTS_MAX {
@@ -67,7 +73,7 @@ impl Edit {
                 inos.push(parent);
                 inos.extend(slot.iter().map(|entry: &Entry| entry.ino));
             }
-            let edit = Self::begin(tree, &inos).await;
+            let edit = Self::begin(tree, request, &inos).await;
             let mut same = true;
             for (slot, (parent, name)) in seen.iter().zip(names) {
                 same &= *slot == tree.entry_under_lock(parent, name).await?;
@@ -126,15 +132,26 @@ impl Edit {
 
     /// Adds a new inode.
     pub fn add(&mut self, inode: Inode) {
+        if inode.kind == Kind::Directory {
+            self.outcome.made.push(inode.ino);
+        }
         self.working.push(Working { inode, changed: true });
     }
 
     pub fn put_entry(&mut self, parent: Ino, entry: Entry) {
         self.batch.put(keys::entry::key(parent, &entry.name), keys::entry::encode(&entry));
+        self.outcome.entries.push((parent, entry.name.clone(), Some(entry)));
     }
 
     pub fn delete_entry(&mut self, parent: Ino, name: &Name) {
         self.batch.delete(keys::entry::key(parent, name));
+        self.outcome.entries.push((parent, name.clone(), None));
+    }
+
+    /// Tells subscribers, once it is committed.
+    pub fn tell(&mut self, what: What) {
+        self.renames |= matches!(what, What::Renamed { .. });
+        self.news.push(what);
     }
 
     /// Lets an inode of the working set go that has lost its last name: at once if nothing of it has to be
@@ -145,25 +162,23 @@ impl Edit {
         inode.parent = None;
         let (kind, attributes) = (inode.kind, inode.attributes);
         let has_content = matches!(kind, Kind::File | Kind::Stream | Kind::Table);
-        let orphan = has_content || self.tree.pins.is_pinned(ino);
-        if orphan {
+        if has_content || self.tree.pins.is_pinned(ino) {
             self.batch.put(keys::orphan::key(ino), keys::orphan::encode(kind));
+            self.orphans.push(ino);
         } else {
             crate::ops::reap::delete_rows(self.tree.reader(), ino, attributes, &mut self.batch).await?;
-            self.working.retain(|working| working.inode.ino != ino);
+            self.forget(ino);
         }
-        self.gone.push(Gone { ino, orphan });
         Ok(())
     }
 
-    /// The inode with this number is gone: nothing is left to be done for it later.
+    /// The inode is gone with this change; its rows are in the batch.
     pub fn forget(&mut self, ino: Ino) {
         self.working.retain(|working| working.inode.ino != ino);
-        self.gone.push(Gone { ino, orphan: false });
+        self.outcome.gone.push(ino);
     }
 
-    /// True if there is something to commit.
-    pub fn is_changed(&self) -> bool {
+    fn is_changed(&self) -> bool {
         !self.batch.is_empty() || self.working.iter().any(|working| working.changed)
     }
 
@@ -173,18 +188,32 @@ impl Edit {
         if !self.is_changed() {
             return Ok(self.tree.volume.position());
         }
-        let mut batch = std::mem::take(&mut self.batch);
         for Working { inode, .. } in self.working.iter().filter(|working| working.changed) {
-            batch.put(keys::inode::key(inode.ino), keys::inode::encode(inode));
+            let row = keys::inode::encode(inode);
+            self.batch.put(keys::inode::key(inode.ino), row.clone());
+            // From the row, because what came with the call may be a piece of a large buffer.
+            self.outcome.inodes.push(Arc::new(keys::inode::decode_for(inode.ino, row)?));
         }
-        Carried::new(self.finish(batch)).await
+        Carried::new(self.finish()).await
     }
 
-    async fn finish(self, batch: Batch) -> Result<Position> {
-        let position = self.tree.volume.commit(batch).await?;
+    async fn finish(self) -> Result<Position> {
+        let tree = self.tree;
+        let position = tree.volume.commit(self.batch).await?;
+        let written = self.outcome.inodes.iter().map(|inode| inode.ino);
+        written.chain(self.outcome.gone.iter().copied()).for_each(|ino| tree.touched.settle(ino));
+        if self.renames {
+            tree.renames.during(|| tree.cache.publish(self.outcome));
+        } else {
+            tree.cache.publish(self.outcome);
+        }
+        for what in self.news {
+            // Nobody may be listening.
+            let _ = tree.changes.send(Change { what, request: self.request, position });
+        }
         drop(self.guards);
-        for gone in self.gone.iter().filter(|gone| gone.orphan) {
-            self.tree.pins.orphaned(gone.ino);
+        for ino in self.orphans {
+            tree.pins.orphaned(ino);
         }
         drop(self.moving);
         Ok(position)

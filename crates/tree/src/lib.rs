@@ -5,10 +5,14 @@
 //! removes its content when the inode is gone ([`Content`]). The content of a kind is none of our business.
 //!
 //! Reading order: [`inode`] (the nouns), [`tree`] (what can be done with them), [`access`] (who may), `edit`
-//! (how a change is made: locks, batch, commit, caches), `ops` (the changes, one file each), [`keys`] (the
-//! rows), [`view`] (the tree of a snapshot), [`limits`].
+//! (how a change is made: locks, batch, commit, caches), `ops` (the changes, one file each), `cache`, [`keys`]
+//! (the rows), [`change`] (news for subscribers), [`view`] (the tree of a snapshot),
+//! [`check`](mod@check) (what must hold), [`limits`].
 
 pub mod access;
+mod cache;
+pub mod change;
+pub mod check;
 mod edit;
 pub mod error;
 pub mod inode;
@@ -18,13 +22,18 @@ mod locks;
 mod numbers;
 mod ops;
 mod pins;
+mod renames;
 mod rows;
+mod touched;
 pub mod tree;
 pub mod view;
 
 pub use access::Access;
+pub use cache::CacheStats;
+pub use change::{Change, Changes, News, What};
+pub use check::check;
 pub use error::{Error, Result};
 pub use inode::{Entry, Inode, NewInode, Rename, SetAttributes, SetTime};
 pub use pins::Pin;
-pub use tree::{Content, Tree};
+pub use tree::{Config, Content, Tree};
 pub use view::TreeView;

@@ -159,14 +159,14 @@ impl Pins {
     }
 
     /// The removal is over. If it failed, the inode is still an orphan and waits for the next reap.
-    pub fn end_dying(&self, ino: Ino, gone: bool) {
+    pub fn end_dying(&self, ino: Ino, retry: bool) {
         let mut state = self.state.lock();
         let Some(users) = state.users.get_mut(&ino) else { return };
         users.dying = false;
-        users.orphan = !gone;
+        users.orphan = retry;
         if users.pins == 0 {
             state.users.remove(&ino);
-            if !gone {
+            if retry {
                 state.queue(ino);
             }
         }

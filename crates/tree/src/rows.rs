@@ -8,7 +8,8 @@ use bytes::Bytes;
 /// `Stale` if it is gone.
 pub async fn inode(reader: &dyn Read, ino: Ino) -> Result<Inode> {
     let value = reader.get(&keys::inode::key(ino)).await?.ok_or(Error::Stale(ino))?;
-    keys::inode::decode_for(ino, value.bytes)
+    // A copy: what the index returns may be a piece of a large block, which a cached inode would keep.
+    keys::inode::decode_for(ino, Bytes::copy_from_slice(&value.bytes))
 }
 
 pub async fn entry(reader: &dyn Read, parent: Ino, name: &Name) -> Result<Option<Entry>> {

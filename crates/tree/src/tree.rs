@@ -1,9 +1,13 @@
 //! The tree of one volume.
 
 use crate::access::{self, Access};
+use crate::cache::{Cache, CacheStats, Directory};
+use crate::change::{Change, Changes};
 use crate::locks::Locks;
 use crate::numbers::Numbers;
 use crate::pins::{Pin, Pins};
+use crate::renames::Renames;
+use crate::touched::{Times, Touched};
 use crate::{Entry, Error, Inode, NewInode, Rename, Result, SetAttributes, TreeView, keys, limits, ops, rows};
 use async_trait::async_trait;
 use ballast_runtime::Clock;
@@ -12,7 +16,7 @@ use ballast_types::{Call, Ino, Kind, Name, Timestamp, TreePath};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use tokio::sync::broadcast;
 
 /// An engine, as far as the tree knows it: it empties inodes that have lost their last name and last user.
 #[async_trait]
@@ -21,6 +25,19 @@ pub trait Content: Send + Sync {
     fn kinds(&self) -> &'static [Kind];
     /// Removes all rows of the inode's content, in batches of bounded size. Called again after a crash.
     async fn purge(&self, ino: Ino) -> Result<()>;
+}
+
+/// What two users may want different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Budget of the caches.
+    pub cache_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { cache_bytes: limits::CACHE_BYTES }
+    }
 }
 
 /// Clones share one tree. All changes to a volume's names go through it, so that its caches are the truth.
@@ -38,13 +55,26 @@ pub(crate) struct Inner {
     pub engines: RwLock<Vec<Arc<dyn Content>>>,
     /// Held by whoever moves a directory to another one, so that no two of them make a circle together.
     pub moving: Arc<tokio::sync::Mutex<()>>,
-    /// How many directories were moved: a path that was put together meanwhile is put together again.
-    pub moves: AtomicU64,
+    pub renames: Renames,
+    pub cache: Cache,
+    /// Held while a directory is read whole, so that it is done once.
+    pub filling: Locks,
+    pub touched: Touched,
+    pub changes: broadcast::Sender<Change>,
 }
 
 impl Tree {
     /// Opens the tree of a volume; a new volume gets its root directory (owner as given, mode 0755).
     pub async fn open(volume: Arc<dyn Volume>, clock: Arc<dyn Clock>, owner: (u32, u32)) -> Result<Self> {
+        Self::open_with(volume, clock, owner, Config::default()).await
+    }
+
+    pub async fn open_with(
+        volume: Arc<dyn Volume>,
+        clock: Arc<dyn Clock>,
+        owner: (u32, u32),
+        config: Config,
+    ) -> Result<Self> {
         if volume.get(&keys::inode::key(Ino::ROOT)).await?.is_none() {
             make_root(&*volume, Timestamp(clock.now_nanos()), owner).await?;
         }
@@ -57,7 +87,11 @@ impl Tree {
             pins: Arc::default(),
             engines: RwLock::default(),
             moving: Arc::default(),
-            moves: AtomicU64::new(0),
+            renames: Renames::default(),
+            cache: Cache::new(config.cache_bytes),
+            filling: Locks::new(limits::FILLING_LOCKS),
+            touched: Touched::default(),
+            changes: broadcast::Sender::new(limits::CHANGES_MAX),
         };
         // A crash may have left orphans.
         inner.pins.request_scan();
@@ -170,9 +204,42 @@ impl Tree {
         ops::update::update(&self.inner, ino, change).await
     }
 
+    /// Changes access and modification time in memory: visible at once, written with the next change of the
+    /// inode or by [`Tree::flush_touched`], lost by a crash. For times that no contract wants durable, as those
+    /// that a read leaves.
+    pub async fn touch(&self, ino: Ino, atime: Option<Timestamp>, mtime: Option<Timestamp>) -> Result<()> {
+        ops::update::touch(&self.inner, ino, Times { atime, mtime }).await
+    }
+
+    /// Writes the times that [`Tree::touch`] left in memory; how many. Run in the background and before a close.
+    pub async fn flush_touched(&self) -> Result<usize> {
+        ops::update::flush_touched(&self.inner).await
+    }
+
+    /// News of all changes from now on. Bounded: who reads too slowly is told how many it missed.
+    pub fn subscribe(&self) -> Changes {
+        Changes::new(&self.inner.changes)
+    }
+
+    pub fn cache_stats(&self) -> CacheStats {
+        self.inner.cache.stats()
+    }
+
     /// The entries of a directory, without `.` and `..`, in the order of their names.
     pub async fn list(&self, call: &Call, ino: Ino) -> Result<Arc<Vec<Entry>>> {
         self.inner.list(call, ino).await
+    }
+
+    /// Up to `entries_max` entries behind the name `after`, each with its inode: what readdirplus and `ls -l`
+    /// need. Inodes that are not in the cache and were made one after the other are read by one scan.
+    pub async fn list_inodes(
+        &self,
+        call: &Call,
+        ino: Ino,
+        after: Option<&Name>,
+        entries_max: usize,
+    ) -> Result<Vec<(Entry, Arc<Inode>)>> {
+        ops::list::list_inodes(&self.inner, call, ino, after, entries_max).await
     }
 
     /// Up to `entries_max` entries behind the name `after`: for directories of any size.
@@ -232,7 +299,7 @@ impl Tree {
     }
 
     /// Removes inodes that have neither name nor pin, with their content; how many. Run in the background, and
-    /// woken by [`Tree::reapable`].
+    /// woken by [`Tree::reapable`]. After an error call it again later: what failed is still to be removed.
     pub async fn reap(&self) -> Result<usize> {
         ops::reap::reap(&self.inner).await
     }
@@ -264,23 +331,54 @@ impl Inner {
     }
 
     pub async fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
+        if let Some(hot) = self.cache.inode(ino) {
+            return Ok(hot);
+        }
         let _unchanged = self.locks.read(ino).await;
         self.inode_under_lock(ino).await
     }
 
     /// The caller holds the inode's lock.
     pub async fn inode_under_lock(&self, ino: Ino) -> Result<Arc<Inode>> {
-        Ok(Arc::new(rows::inode(self.reader(), ino).await?))
+        if let Some(hot) = self.cache.inode(ino) {
+            return Ok(hot);
+        }
+        let mut inode = rows::inode(self.reader(), ino).await?;
+        self.touched.lay_over(&mut inode);
+        let inode = Arc::new(inode);
+        self.cache.put_inode(Arc::clone(&inode));
+        Ok(inode)
     }
 
     pub async fn entry(&self, parent: Ino, name: &Name) -> Result<Option<Entry>> {
+        if let Some(directory) = self.cache.directory(parent) {
+            return Ok(directory.get(name));
+        }
         let _unchanged = self.locks.read(parent).await;
         self.entry_under_lock(parent, name).await
     }
 
     /// The caller holds the directory's lock.
     pub async fn entry_under_lock(&self, parent: Ino, name: &Name) -> Result<Option<Entry>> {
+        if let Some(directory) = self.cache.directory(parent) {
+            return Ok(directory.get(name));
+        }
+        if self.cache.wants(&*self.inode_under_lock(parent).await?) {
+            return Ok(self.fill_under_lock(parent).await?.get(name));
+        }
         rows::entry(self.reader(), parent, name).await
+    }
+
+    /// Reads a directory whole. The caller holds its lock.
+    async fn fill_under_lock(&self, ino: Ino) -> Result<Arc<Directory>> {
+        let _once = self.filling.write(&[ino]).await;
+        if let Some(directory) = self.cache.directory(ino) {
+            return Ok(directory);
+        }
+        let entries = rows::entries(self.reader(), ino, None, usize::MAX).await?;
+        let directory = Arc::new(Directory::filled(entries));
+        self.cache.put_directory(ino, Arc::clone(&directory));
+        Ok(directory)
     }
 
     pub async fn directory(&self, ino: Ino) -> Result<Arc<Inode>> {
@@ -304,7 +402,10 @@ impl Inner {
     }
 
     pub async fn list(&self, call: &Call, ino: Ino) -> Result<Arc<Vec<Entry>>> {
-        Ok(Arc::new(self.list_page(call, ino, None, usize::MAX).await?))
+        match self.hot_directory(call, ino).await? {
+            Some(directory) => Ok(directory.list()),
+            None => Ok(Arc::new(rows::entries(self.reader(), ino, None, usize::MAX).await?)),
+        }
     }
 
     pub async fn list_page(
@@ -314,20 +415,37 @@ impl Inner {
         after: Option<&Name>,
         entries_max: usize,
     ) -> Result<Vec<Entry>> {
-        let directory = self.directory(ino).await?;
-        access::require(&directory, &call.caller, Access::READ)?;
-        rows::entries(self.reader(), ino, after, entries_max).await
+        match self.hot_directory(call, ino).await? {
+            Some(directory) => Ok(directory.page(after, entries_max)),
+            None => rows::entries(self.reader(), ino, after, entries_max).await,
+        }
     }
 
-    /// Walks from the inode to the root. Starts again if a directory was moved meanwhile.
+    /// The directory from the cache, filled if need be; `None` if it is too large for that. Needs the right to
+    /// read it.
+    async fn hot_directory(&self, call: &Call, ino: Ino) -> Result<Option<Arc<Directory>>> {
+        let inode = self.directory(ino).await?;
+        access::require(&inode, &call.caller, Access::READ)?;
+        if let Some(directory) = self.cache.directory(ino) {
+            return Ok(Some(directory));
+        }
+        if !self.cache.takes(&inode) {
+            return Ok(None);
+        }
+        let _unchanged = self.locks.read(ino).await;
+        Ok(Some(self.fill_under_lock(ino).await?))
+    }
+
+    /// Walks from the inode to the root. Starts again if a name on the way changed meanwhile.
     pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
-        let moves = || self.moves.load(std::sync::atomic::Ordering::Acquire);
         for _ in 0..limits::ATTEMPTS_MAX {
-            let before = moves();
-            let names = self.names_to_root(ino).await;
-            if moves() == before {
-                return names.map(|names| names.into_iter().rev().collect());
+            if let Some(quiet) = self.renames.quiet() {
+                let names = self.names_to_root(ino).await;
+                if self.renames.none_since(quiet) {
+                    return names.map(|names| names.into_iter().rev().collect());
+                }
             }
+            tokio::task::yield_now().await;
         }
         Err(Error::Store(ballast_store::Error::Conflict))
     }

@@ -1,6 +1,6 @@
 //! Compatibility: programs that we did not write, used as their users do.
 //!
-//! A suite is an executable script in `tests/clients/`. It finds the server in its environment, leaves with 0
+//! A suite is a script `tests/clients/*.sh`. It finds the server in its environment, leaves with 0
 //! if everything held, with 77 if this machine lacks what it needs (its last line says what), and prints
 //! `ok - what held` or `not ok - what did not` for each thing it checked.
 
@@ -24,7 +24,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
         Err(_) => return Ok(Outcome::Absent("there are no suites yet".to_owned())),
     };
-    suites.retain(|suite| suite.path().is_file());
+    suites.retain(|suite| suite.path().extension().is_some_and(|extension| extension == "sh"));
     suites.sort_by_key(std::fs::DirEntry::file_name);
     let (mut passed, mut failed) = (0, 0);
     let mut absent = Vec::new();

@@ -54,6 +54,18 @@ impl From<ballast_tree::Error> for Failure {
     }
 }
 
+impl From<ballast_files::Error> for Failure {
+    fn from(error: ballast_files::Error) -> Self {
+        Self::new(error.kind(), error.to_string())
+    }
+}
+
+impl From<ballast_streams::Error> for Failure {
+    fn from(error: ballast_streams::Error) -> Self {
+        Self::new(error.kind(), error.to_string())
+    }
+}
+
 impl From<ballast_store::Error> for Failure {
     fn from(error: ballast_store::Error) -> Self {
         Self::new(error.kind(), error.to_string())

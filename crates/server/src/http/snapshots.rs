@@ -14,18 +14,20 @@ use std::sync::Arc;
 type Body = Result<Json<SnapshotName>, JsonRejection>;
 
 pub async fn list(State(server): State<Arc<Server>>) -> Result<Json<Snapshots>, Failure> {
-    let snapshots = server.tree.volume().snapshots().await?;
+    let snapshots = server.tree().volume().snapshots().await?;
     Ok(Json(Snapshots { snapshots: snapshots.into_iter().map(show).collect() }))
 }
 
 pub async fn create(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Snapshot>, Failure> {
     let name = checked(body)?;
-    Ok(Json(show(server.tree.volume().create_snapshot(&name).await?)))
+    // What programs have written belongs into the cut, also where nobody has asked for it to be durable.
+    server.engines.files.flush_all().await?;
+    Ok(Json(show(server.tree().volume().create_snapshot(&name).await?)))
 }
 
 pub async fn remove(State(server): State<Arc<Server>>, body: Body) -> Result<Json<Snapshot>, Failure> {
     let name = checked(body)?;
-    let volume = server.tree.volume();
+    let volume = server.tree().volume();
     let snapshot = volume.snapshots().await?.into_iter().find(|snapshot| snapshot.name == name);
     let gone = || Failure::new(ErrorKind::NotFound, format!("there is no snapshot {name:?}"));
     let snapshot = snapshot.ok_or_else(gone)?;

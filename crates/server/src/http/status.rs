@@ -1,14 +1,14 @@
 //! How the server does: for probes, for Prometheus and for `ballast status`.
 
-use crate::activity;
 use crate::http::State as Server;
 use crate::http::failure::Failure;
+use crate::{activity, volume};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ballast_api::{Status, Volume, time};
-use ballast_types::{Ino, Timestamp};
+use ballast_types::Timestamp;
 use std::sync::Arc;
 
 /// The media type of the Prometheus text format.
@@ -16,7 +16,7 @@ const PROMETHEUS: &str = "application/openmetrics-text; version=1.0.0; charset=u
 
 /// Answers while the volume does.
 pub async fn health(State(server): State<Arc<Server>>) -> Result<&'static str, Failure> {
-    server.tree.volume().get(&ballast_store::Space::Inode.key(&[&Ino::ROOT.to_key()])).await?;
+    volume::check(&**server.tree().volume()).await?;
     Ok("ok\n")
 }
 
@@ -30,7 +30,7 @@ pub async fn status(State(server): State<Arc<Server>>) -> Json<Status> {
 
 impl Server {
     pub fn status(&self) -> Status {
-        let stats = self.tree.volume().stats();
+        let stats = self.tree().volume().stats();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),

@@ -32,7 +32,7 @@ fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
 
 pub async fn stat(State(server): State<Arc<Server>>, query: Result<Query<At>, QueryRejection>) -> Answer<Entry> {
     let path = decode_path(&at(query)?.path)?;
-    let inode = server.tree.resolve(&server.call(), &path).await?;
+    let inode = server.tree().resolve(&server.call(), &path).await?;
     Ok(Json(server.entry(&path, &inode).await?))
 }
 
@@ -42,12 +42,12 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     let (path, call) = (decode_path(&path)?, server.call());
     let after = after.map(|after| decode_path(&format!("/{after}"))).transpose()?;
     let after = after.as_ref().and_then(|after| after.names().last());
-    let directory = server.tree.resolve(&call, &path).await?;
+    let directory = server.tree().resolve(&call, &path).await?;
     if directory.kind != Kind::Directory {
         return Ok(Json(Listing { entries: vec![server.entry(&path, &directory).await?], after: None }));
     }
     // One more than a page tells whether there is another.
-    let mut page = server.tree.list_page(&call, directory.ino, after, limits::LIST_ENTRIES_MAX + 1).await?;
+    let mut page = server.tree().list_page(&call, directory.ino, after, limits::LIST_ENTRIES_MAX + 1).await?;
     let more = page.len() > limits::LIST_ENTRIES_MAX;
     page.truncate(limits::LIST_ENTRIES_MAX);
     let last = page.last().filter(|_| more);
@@ -55,7 +55,7 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     let mut entries = Vec::with_capacity(page.len());
     for entry in &page {
         // One that was removed since the listing was made is left out.
-        match server.tree.inode(entry.ino).await {
+        match server.tree().inode(entry.ino).await {
             Ok(inode) => entries.push(server.entry(&path.join(entry.name.clone()), &inode).await?),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -77,21 +77,23 @@ pub async fn create(State(server): State<Arc<Server>>, body: Result<Json<Create>
     only("stream", create.partitions.is_some(), "partitions")?;
     only("table", create.columns.is_some(), "columns")?;
     if create.parents {
-        server.tree.create_directories(&call, &above).await?;
+        server.tree().create_directories(&call, &above).await?;
     }
-    let parent = server.tree.resolve(&call, &above).await?;
+    let parent = server.tree().resolve(&call, &above).await?;
     match create.kind.as_str() {
         "directory" => {
             let new = NewInode { kind: Kind::Directory, mode: 0o755, rdev: 0, descriptor: Bytes::new() };
-            let (_, position) = server.tree.create(&call, parent.ino, name, new, &|_, _| {}).await?;
+            let (_, position) = server.tree().create(&call, parent.ino, name, new, &|_, _| {}).await?;
             server.durable(position).await?;
         }
-        "stream" | "table" => {
-            return Err(Failure::new(ErrorKind::Unsupported, format!("a {} cannot be made yet", create.kind)));
+        "stream" => {
+            let (path, partitions) = (text_of(&path)?, create.partitions.unwrap_or(1));
+            server.engines.streams.create(&call, &path, partitions, ballast_streams::Settings::default()).await?;
         }
+        "table" => return Err(Failure::new(ErrorKind::Unsupported, "a table cannot be made yet")),
         other => return Err(Failure::invalid(format!("{other:?} is not a kind: directory, stream or table"))),
     }
-    let inode = server.tree.resolve(&call, &path).await?;
+    let inode = server.tree().resolve(&call, &path).await?;
     Ok(Json(server.entry(&path, &inode).await?))
 }
 
@@ -101,20 +103,28 @@ pub async fn remove(State(server): State<Arc<Server>>, body: Result<Json<Remove>
     let Some((above, name)) = path.split_last() else {
         return Err(Failure::new(ErrorKind::Denied, "/ cannot be removed"));
     };
-    let inode = server.tree.resolve(&call, &path).await?;
-    let parent = server.tree.resolve(&call, &above).await?;
+    let inode = server.tree().resolve(&call, &path).await?;
+    let parent = server.tree().resolve(&call, &above).await?;
     let mut removal = Removal { server: &server, call: &call, drop: remove.drop, entries: 0, position: Position(0) };
     if inode.kind == Kind::Directory && remove.recursive {
         removal.refuse_state(&path, &inode).await?;
         removal.empty(&path, &inode).await?;
     }
     removal.position = match inode.kind.looks_like_directory() {
-        true => server.tree.remove_directory(&call, parent.ino, name).await?,
-        false => server.tree.unlink(&call, parent.ino, name).await?,
+        true => server.tree().remove_directory(&call, parent.ino, name).await?,
+        false => server.tree().unlink(&call, parent.ino, name).await?,
     };
     removal.entries += 1;
     server.durable(removal.position).await?;
     Ok(Json(Removed { entries: removal.entries }))
+}
+
+/// The path as text: streams and tables are named in protocols that speak text.
+fn text_of(path: &TreePath) -> Result<String, Failure> {
+    if path.names().iter().any(|name| std::str::from_utf8(name.as_bytes()).is_err()) {
+        return Err(Failure::invalid("the path of a stream or a table must be text"));
+    }
+    Ok(path.to_string())
 }
 
 /// A recursive removal under way. It is not one commit: interrupted, it has removed a part.
@@ -134,7 +144,7 @@ impl Removal<'_> {
         }
         let mut left = vec![(path.clone(), directory.ino)];
         while let Some((path, ino)) = left.pop() {
-            for entry in self.server.tree.list(self.call, ino).await?.iter() {
+            for entry in self.server.tree().list(self.call, ino).await?.iter() {
                 let below = path.join(entry.name.clone());
                 match entry.kind {
                     Kind::Directory => left.push((below, entry.ino)),
@@ -151,7 +161,7 @@ impl Removal<'_> {
 
     /// Removes what is below a directory, the deepest first.
     async fn empty(&mut self, path: &TreePath, directory: &Inode) -> Result<(), Failure> {
-        let tree = &self.server.tree;
+        let tree = self.server.tree();
         // Directories that are entered and not yet left; the last is the deepest.
         let mut entered = vec![(path.clone(), directory.ino)];
         while let Some((path, ino)) = entered.last().cloned() {
@@ -200,13 +210,19 @@ impl Server {
     }
 
     async fn durable(&self, position: Position) -> Result<(), Failure> {
-        Ok(self.tree.volume().durable(position).await?)
+        Ok(self.tree().volume().durable(position).await?)
     }
 
     async fn entry(&self, path: &TreePath, inode: &Inode) -> Result<Entry, Failure> {
         let mut details = BTreeMap::new();
         if inode.kind == Kind::Symlink {
             details.insert("target".to_owned(), String::from_utf8_lossy(&inode.descriptor).into_owned());
+        }
+        let mut inode = inode.clone();
+        self.engines.files.merge(&mut inode);
+        if inode.kind == Kind::Stream {
+            let stream = self.engines.streams.stream(inode.ino).await?;
+            details.insert("partitions".to_owned(), stream.partitions().to_string());
         }
         Ok(Entry {
             path: encode_path(path),

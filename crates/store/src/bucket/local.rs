@@ -21,6 +21,8 @@ mod tests;
 mod upload;
 mod walk;
 
+pub(crate) use system::try_lock;
+
 use crate::limits;
 use async_trait::async_trait;
 use ballast_runtime::Random;
@@ -59,6 +61,11 @@ impl LocalStore {
     /// The directory, absolute and without symbolic links.
     pub fn directory(&self) -> &Path {
         &self.files.root
+    }
+
+    /// The file whose `flock` says which server uses the bucket.
+    pub(crate) fn owner_lock(&self) -> PathBuf {
+        self.files.root.join(names::OWN).join("owner")
     }
 
     /// What kind of file system of several machines the directory is on, if it is on one.

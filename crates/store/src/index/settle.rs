@@ -90,7 +90,7 @@ pub(crate) async fn settle(inner: &Arc<Inner>) -> Result<Settled> {
     inner.check()?;
     let mut settled = Settled::default();
     let target = target(inner).await?;
-    let old: BTreeSet<Place> = old_files(inner, target).map(|file| file.place).collect();
+    let old: BTreeSet<Place> = old_files(inner, target).flat_map(|file| inner.log().places(file)).collect();
     if !old.is_empty() {
         read_unread(inner).await?;
         move_candidates(inner, &old, &mut settled).await?;
@@ -115,9 +115,7 @@ async fn target(inner: &Arc<Inner>) -> Result<Position> {
 }
 
 fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
-    let retiring: BTreeSet<Place> = inner.settling.retiring.lock().iter().map(|(file, _)| file.place).collect();
-    let files = inner.log().files().into_iter();
-    files.filter(move |file| file.end <= target && !retiring.contains(&file.place))
+    inner.log().files().into_iter().filter(move |file| file.end <= target && !file.condemned)
 }
 
 /// Candidates of files that were written before this open.
@@ -155,7 +153,7 @@ async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) ->
     if condemned.is_empty() {
         return Ok(());
     }
-    let places: BTreeSet<Place> = condemned.iter().map(|file| file.place).collect();
+    let places: BTreeSet<Place> = condemned.iter().flat_map(|file| inner.log().places(*file)).collect();
     // Nobody can add rows that point there any more, so this ends.
     while move_candidates(inner, &places, settled).await? {}
     let mark = inner.cuts.mark();
@@ -168,6 +166,8 @@ async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) ->
 pub(crate) async fn remove_retired(inner: &Arc<Inner>) -> Result<u64> {
     let retiring = inner.settling.retiring.lock().clone();
     let free = |(file, mark): &(LogFile, u64)| inner.cuts.none_before(*mark) && !inner.snapshots.pins(file.start);
+    let pinned = retiring.iter().filter(|(file, _)| inner.snapshots.pins(file.start)).map(|(file, _)| *file);
+    inner.log().keep(&pinned.collect::<Vec<_>>());
     let removable: Vec<LogFile> = retiring.iter().filter(|entry| free(entry)).map(|(file, _)| *file).collect();
     inner.log().remove(&removable).await?;
     inner.settling.retiring.lock().retain(|(file, _)| !removable.contains(file));

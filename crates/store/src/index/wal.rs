@@ -213,7 +213,7 @@ impl WalWriter for LogWriter {
     }
 
     async fn flush(&mut self) -> Result<WalFlushResult, WalError> {
-        let end = self.log.seal().map_err(wal_error)?;
+        let end = self.log.seal_rows().map_err(wal_error)?;
         let wal_id = end.0.max(self.shared.status.lock().last_flushed_wal_id);
         let log = self.log.clone();
         let completion = Box::pin(async move { log.durable(end).await.map_err(wal_error) });

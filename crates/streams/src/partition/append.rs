@@ -15,10 +15,12 @@ use super::{Partition, PartitionId, Writer};
 use crate::batch::{RecordBatch, StoredBatch, split_produced};
 use crate::keys::index::{self, IndexRow};
 use crate::keys::producer;
-use crate::stream::{Settings, TimestampType};
-use crate::streams::{Inner, Streams};
+use crate::stream::{Settings, Stream, TimestampType};
+use crate::streams::{Inner, Streams, stream_of};
 use crate::{Error, Result, limits};
 use ballast_store::{Batch, Position};
+use ballast_tree::Pin;
+use ballast_types::Ino;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -101,8 +103,7 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     for work in work {
         // The pin keeps the stream from being emptied between the look at its inode and the commit.
         if let std::collections::hash_map::Entry::Vacant(entry) = settings.entry(work.id.ino) {
-            pins.push(inner.tree.pin(work.id.ino));
-            entry.insert(inner.stream(work.id.ino).await);
+            entry.insert(pin(inner, work.id.ino, &mut pins).await);
         }
         let index = work.index;
         let result = match &settings[&work.id.ino] {
@@ -141,6 +142,12 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     }
     ends.into_iter().for_each(|(partition, end)| partition.advance(end));
     results
+}
+
+async fn pin(inner: &Inner, ino: Ino, pins: &mut Vec<Pin>) -> Result<Stream> {
+    let (inode, pin) = inner.tree.pin_live(ino).await?;
+    pins.push(pin);
+    stream_of(&inode)
 }
 
 /// Takes the batches apart and checks them; the errors of those that are refused go to `results`.

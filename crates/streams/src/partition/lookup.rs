@@ -1,7 +1,8 @@
 //! Offsets by meaning: the first, the next, the newest, the first of a time.
 
 use super::{PartitionId, load};
-use crate::records::first_since;
+use crate::batch::BatchHeader;
+use crate::records::{first_since, newest_from};
 use crate::streams::{Inner, Streams};
 use crate::{Error, Result, limits};
 use load::Indexed;
@@ -63,18 +64,28 @@ impl Inner {
     /// The record with the largest timestamp. The last row knows it, unless that record has been deleted.
     async fn newest(&self, id: PartitionId, start: i64, end: i64) -> Result<Option<FoundOffset>> {
         let Some(last) = load::last_row(self.reader(), id, start).await? else { return Ok(None) };
-        if last.row.max_timestamp_at >= start {
-            return self.first_since(id, start, end, last.row.max_timestamp_so_far).await;
+        let known = self.first_since(id, start, end, last.row.max_timestamp_so_far).await?;
+        if known.is_some() {
+            return Ok(known);
         }
-        let (mut from, mut newest) = (start, -1);
+        let (mut from, mut newest) = (start, None);
         while from < end {
             let rows = load::rows_from(self.reader(), id, from, limits::SCAN_ROWS).await?;
             let Some(last) = rows.last() else { break };
             from = last.last_offset + 1;
-            newest =
-                rows.iter().filter(|row| row.last_offset < end).map(|row| row.row.max_timestamp).fold(newest, i64::max);
+            for row in rows.iter().filter(|row| row.last_offset < end) {
+                let time = match row.row.base_offset < start {
+                    // Only the end of this row is left.
+                    true => self.payload_of(id, row).await?.and_then(|payload| newest_in_payload(&payload, start)),
+                    false => Some(row.row.max_timestamp),
+                };
+                newest = newest.max(time);
+            }
         }
-        self.scan_since(id, start, end, newest).await
+        match newest {
+            Some(time) => self.scan_since(id, start, end, time).await,
+            None => Ok(None),
+        }
     }
 
     async fn row_at(&self, id: PartitionId, offset: i64) -> Result<Option<Indexed>> {
@@ -116,14 +127,22 @@ impl Inner {
 }
 
 fn first_in_payload(payload: &[u8], time: i64, from: i64) -> Option<(i64, i64)> {
+    in_batches(payload)
+        .filter(|(header, _)| header.last_offset() >= from)
+        .find_map(|(_, batch)| first_since(batch, time, from))
+}
+
+fn newest_in_payload(payload: &[u8], from: i64) -> Option<i64> {
+    let batches = in_batches(payload).filter(|(header, _)| header.last_offset() >= from);
+    batches.filter_map(|(_, batch)| newest_from(batch, from)).max()
+}
+
+/// The batches of a payload, with what stands behind each.
+fn in_batches(payload: &[u8]) -> impl Iterator<Item = (BatchHeader, &[u8])> {
     let mut rest = payload;
-    while !rest.is_empty() {
-        let header = crate::batch::BatchHeader::parse(rest).ok()?;
-        let found = if header.last_offset() >= from { first_since(rest, time, from) } else { None };
-        if found.is_some() {
-            return found;
-        }
-        rest = rest.get(header.length..)?;
-    }
-    None
+    std::iter::from_fn(move || {
+        let (header, batch) = (BatchHeader::parse(rest).ok()?, rest);
+        rest = &rest[header.length..];
+        Some((header, batch))
+    })
 }

@@ -47,7 +47,7 @@ impl Registry {
         inner.partitions.values().filter(|partition| partition.id.ino == ino).cloned().collect()
     }
 
-    /// How many are in memory.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.inner.lock().partitions.len()
     }

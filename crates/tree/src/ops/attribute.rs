@@ -11,6 +11,7 @@
 //! would be a lie.
 
 use crate::access::{self, Access};
+use crate::change::What;
 use crate::edit::Edit;
 use crate::tree::Inner;
 use crate::{Error, Inode, Result, keys, limits, rows};
@@ -123,7 +124,7 @@ pub async fn set(
     if value.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX {
         return Err(Error::AttributeTooLarge(value.len()));
     }
-    let mut edit = Edit::begin(tree, &[ino]).await;
+    let mut edit = Edit::begin(tree, call.request, &[ino]).await;
     let inode = edit.load(ino).await?;
     require_write(inode, call, name)?;
     let count = inode.attributes;
@@ -141,11 +142,12 @@ pub async fn set(
     let inode = edit.change(ino);
     inode.attributes += u32::from(!exists);
     inode.ctime = now;
+    edit.tell(What::Attributes { ino });
     edit.commit().await
 }
 
 pub async fn remove(tree: &Arc<Inner>, call: &Call, ino: Ino, name: &[u8]) -> Result<Position> {
-    let mut edit = Edit::begin(tree, &[ino]).await;
+    let mut edit = Edit::begin(tree, call.request, &[ino]).await;
     let inode = edit.load(ino).await?;
     require_write(inode, call, name)?;
     if inode.attributes == 0 || rows::attribute(tree.reader(), ino, name).await?.is_none() {
@@ -156,6 +158,7 @@ pub async fn remove(tree: &Arc<Inner>, call: &Call, ino: Ino, name: &[u8]) -> Re
     let inode = edit.change(ino);
     inode.attributes = inode.attributes.saturating_sub(1);
     inode.ctime = now;
+    edit.tell(What::Attributes { ino });
     edit.commit().await
 }
 

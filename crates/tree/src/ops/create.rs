@@ -1,6 +1,7 @@
 //! Making inodes.
 
 use crate::access::{self, Access};
+use crate::change::What;
 use crate::edit::Edit;
 use crate::pins::{Pin, Pins};
 use crate::tree::Inner;
@@ -40,7 +41,7 @@ pub async fn create(
     rows: &(dyn Fn(&Inode, &mut Batch) + Send + Sync),
 ) -> Result<(Inode, Position)> {
     check_new(call, &new)?;
-    let mut edit = Edit::begin(tree, &[parent]).await;
+    let mut edit = Edit::begin(tree, call.request, &[parent]).await;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::SEARCH)?;
     if edit.entry(parent, name).await?.is_some() {
@@ -54,6 +55,7 @@ pub async fn create(
     let mut inode = fresh(ino, &new, (call.caller.uid, gid, mode), now);
     inode.parent = Some((parent, name.clone()));
     add_name(&mut edit, parent, Entry { name: name.clone(), ino, kind: new.kind }, now);
+    edit.tell(What::Created { parent, name: name.clone(), ino, kind: new.kind });
     rows(&inode, &mut edit.batch);
     edit.add(inode.clone());
     let position = edit.commit().await?;
@@ -96,7 +98,7 @@ pub async fn create_unnamed(
     if new.kind.looks_like_directory() {
         return Err(Error::Invalid(format!("a {} needs a name", new.kind)));
     }
-    let mut edit = Edit::begin(tree, &[parent]).await;
+    let mut edit = Edit::begin(tree, call.request, &[parent]).await;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::WRITE.and(Access::SEARCH))?;
     let (gid, mode) = access::inherited(directory, &call.caller, new.kind, new.mode);

@@ -2,7 +2,9 @@
 
 use super::create::add_name;
 use crate::access::{self, Access};
+use crate::change::What;
 use crate::edit::Edit;
+use crate::pins::Pins;
 use crate::tree::Inner;
 use crate::{Entry, Error, Inode, Result, keys, limits, rows};
 use ballast_store::Position;
@@ -10,7 +12,9 @@ use ballast_types::{Call, Ino, Name};
 use std::sync::Arc;
 
 pub async fn link(tree: &Arc<Inner>, call: &Call, ino: Ino, parent: Ino, name: &Name) -> Result<(Inode, Position)> {
-    let mut edit = Edit::begin(tree, &[ino, parent]).await;
+    // So that an inode without a name does not begin to go meanwhile.
+    let _pin = Pins::pin(&tree.pins, ino);
+    let mut edit = Edit::begin(tree, call.request, &[ino, parent]).await;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::SEARCH)?;
     if edit.entry(parent, name).await?.is_some() {
@@ -32,6 +36,7 @@ pub async fn link(tree: &Arc<Inner>, call: &Call, ino: Ino, parent: Ino, name: &
     add_name(&mut edit, parent, Entry { name: name.clone(), ino, kind }, now);
     give_name(&mut edit, ino, parent, name);
     edit.change(ino).ctime = now;
+    edit.tell(What::Created { parent, name: name.clone(), ino, kind });
     let linked = edit.of(ino).clone();
     let position = edit.commit().await?;
     if links == 0 {

@@ -8,7 +8,7 @@ use crate::edit::Edit;
 use crate::tree::Inner;
 use crate::{Error, Result, keys, limits, rows};
 use ballast_store::{Batch, Read};
-use ballast_types::{Ino, Kind};
+use ballast_types::{Ino, Kind, RequestId};
 use std::sync::Arc;
 
 pub async fn reap(tree: &Arc<Inner>) -> Result<usize> {
@@ -45,24 +45,27 @@ async fn reap_scanned(tree: &Arc<Inner>) -> Result<usize> {
     }
 }
 
-/// Removes one orphan; false if somebody uses it, or its engine is not there yet.
+/// Removes one orphan; false if it is none, somebody uses it, or its engine is not there yet.
 async fn reap_one(tree: &Arc<Inner>, ino: Ino) -> Result<bool> {
-    let key = keys::orphan::key(ino);
-    let Some(row) = tree.reader().get(&key).await? else { return Ok(false) };
-    let (_, kind) = keys::orphan::decode(&key, &row.bytes)?;
-    let engine = tree.engine_of(kind);
-    if engine.is_none() && matches!(kind, Kind::File | Kind::Stream | Kind::Table) {
-        // Its engine asks for another scan when it registers.
-        return Ok(false);
-    }
     if !tree.pins.begin_dying(ino) {
         return Ok(false);
     }
-    let mut dying = Dying { tree: Arc::clone(tree), ino, gone: false };
-    if let Some(engine) = engine {
-        engine.purge(ino).await?;
+    let mut dying = Dying { tree: Arc::clone(tree), ino, retry: true };
+    // Only now: from here on nobody gives it a name.
+    let key = keys::orphan::key(ino);
+    let row = tree.reader().get(&key).await?;
+    let kind = row.map(|row| keys::orphan::decode(&key, &row.bytes)).transpose()?.map(|(_, kind)| kind);
+    let engine = kind.and_then(|kind| tree.engine_of(kind));
+    match (kind, &engine) {
+        (Some(_), Some(engine)) => engine.purge(ino).await?,
+        (None, _) | (Some(Kind::File | Kind::Stream | Kind::Table), None) => {
+            // Not an orphan; or its engine asks for another scan when it registers.
+            dying.retry = false;
+            return Ok(false);
+        }
+        (Some(_), None) => {}
     }
-    let mut edit = Edit::begin(tree, &[ino]).await;
+    let mut edit = Edit::begin(tree, RequestId::default(), &[ino]).await;
     let attributes = match edit.load(ino).await {
         Ok(inode) if inode.links > 0 => return Err(Error::corrupt(format!("the orphan {ino} has a name"))),
         Ok(inode) => inode.attributes,
@@ -73,7 +76,7 @@ async fn reap_one(tree: &Arc<Inner>, ino: Ino) -> Result<bool> {
     edit.batch.delete(key);
     edit.forget(ino);
     edit.commit().await?;
-    dying.gone = true;
+    dying.retry = false;
     Ok(true)
 }
 
@@ -81,12 +84,13 @@ async fn reap_one(tree: &Arc<Inner>, ino: Ino) -> Result<bool> {
 struct Dying {
     tree: Arc<Inner>,
     ino: Ino,
-    gone: bool,
+    /// It is still to be removed.
+    retry: bool,
 }
 
 impl Drop for Dying {
     fn drop(&mut self) {
-        self.tree.pins.end_dying(self.ino, self.gone);
+        self.tree.pins.end_dying(self.ino, self.retry);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::link::take_name;
 use crate::access::{self, Access};
+use crate::change::What;
 use crate::edit::Edit;
 use crate::tree::Inner;
 use crate::{Entry, Error, Result};
@@ -33,7 +34,7 @@ pub async fn remove_directory(tree: &Arc<Inner>, call: &Call, parent: Ino, name:
 
 /// Locks directory and inode, and finds the entry.
 async fn begin(tree: &Arc<Inner>, call: &Call, parent: Ino, name: &Name) -> Result<(Edit, Entry)> {
-    let (mut edit, [entry]) = Edit::begin_names(tree, [(parent, name)]).await?;
+    let (mut edit, [entry]) = Edit::begin_names(tree, call.request, [(parent, name)]).await?;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::SEARCH)?;
     let entry = entry.ok_or_else(|| Error::NotFound(name.to_string()))?;
@@ -44,6 +45,7 @@ async fn begin(tree: &Arc<Inner>, call: &Call, parent: Ino, name: &Name) -> Resu
 async fn remove(mut edit: Edit, parent: Ino, entry: &Entry) -> Result<Position> {
     let now = edit.tree.now();
     remove_name(&mut edit, parent, entry, now);
+    edit.tell(removed(parent, entry));
     edit.change(entry.ino).ctime = now;
     take_name(&mut edit, entry.ino, parent, &entry.name).await?;
     edit.commit().await
@@ -56,4 +58,8 @@ pub fn remove_name(edit: &mut Edit, parent: Ino, entry: &Entry, now: Timestamp) 
     directory.links = directory.links.saturating_sub(u32::from(entry.kind.looks_like_directory()));
     (directory.mtime, directory.ctime) = (now, now);
     edit.delete_entry(parent, &entry.name);
+}
+
+pub fn removed(parent: Ino, entry: &Entry) -> What {
+    What::Removed { parent, name: entry.name.clone(), ino: entry.ino, kind: entry.kind }
 }

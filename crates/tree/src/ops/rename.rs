@@ -2,8 +2,9 @@
 
 use super::create::{add_name, fresh};
 use super::link::{move_name, take_name};
-use super::remove::remove_name;
+use super::remove::{remove_name, removed};
 use crate::access::{self, Access};
+use crate::change::What;
 use crate::edit::Edit;
 use crate::tree::Inner;
 use crate::{Entry, Error, NewInode, Rename, Result, limits};
@@ -11,7 +12,6 @@ use ballast_store::Position;
 use ballast_types::{Call, Ino, Kind, Name};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::sync::OwnedMutexGuard;
 
 type Place<'a> = (Ino, &'a Name);
@@ -19,7 +19,7 @@ type Place<'a> = (Ino, &'a Name);
 pub async fn rename(tree: &Arc<Inner>, call: &Call, from: Place<'_>, to: Place<'_>, how: Rename) -> Result<Position> {
     for _ in 0..limits::ATTEMPTS_MAX {
         let moving = begin_moving(tree, from, to, how).await?;
-        let (mut edit, [source, target]) = Edit::begin_names(tree, [from, to]).await?;
+        let (mut edit, [source, target]) = Edit::begin_names(tree, call.request, [from, to]).await?;
         let moved = [source.as_ref(), target.as_ref().filter(|_| how == Rename::Exchange)];
         if from.0 != to.0 && !Moving::covers(&moving, &moved) {
             // Another inode got the name since the check for circles.
@@ -115,9 +115,6 @@ async fn locked(
         _ => {}
     }
     check(&edit, call, from.0, to.0, &source, target.as_ref(), how)?;
-    let moves_directory = from.0 != to.0
-        && (source.kind == Kind::Directory || target.as_ref().is_some_and(|target| target.kind == Kind::Directory));
-    let tree = Arc::clone(&edit.tree);
     match (how, target) {
         (Rename::Exchange, Some(target)) => exchange(&mut edit, from, to, &source, &target),
         (_, target) => replace(&mut edit, from, to, &source, target.as_ref()).await?,
@@ -125,11 +122,7 @@ async fn locked(
     if how == Rename::Whiteout {
         leave_whiteout(&mut edit, call, from).await?;
     }
-    let position = edit.commit().await?;
-    if moves_directory {
-        tree.moves.fetch_add(1, Ordering::AcqRel);
-    }
-    Ok(position)
+    edit.commit().await
 }
 
 /// Rights, and which kinds may take whose place.
@@ -176,14 +169,21 @@ async fn replace(
     let now = edit.tree.now();
     if let Some(target) = target {
         remove_name(edit, to.0, target, now);
+        edit.tell(removed(to.0, target));
         edit.change(target.ino).ctime = now;
         take_name(edit, target.ino, to.0, to.1).await?;
     }
     remove_name(edit, from.0, source, now);
     add_name(edit, to.0, Entry { name: to.1.clone(), ..source.clone() }, now);
     move_name(edit, source.ino, from, to);
+    edit.tell(renamed(from, to, source));
     edit.change(source.ino).ctime = now;
     Ok(())
+}
+
+fn renamed(from: Place<'_>, to: Place<'_>, entry: &Entry) -> What {
+    let place = |(parent, name): Place<'_>| (parent, name.clone());
+    What::Renamed { from: place(from), to: place(to), ino: entry.ino, kind: entry.kind }
 }
 
 fn exchange(edit: &mut Edit, from: Place<'_>, to: Place<'_>, source: &Entry, target: &Entry) {
@@ -194,6 +194,8 @@ fn exchange(edit: &mut Edit, from: Place<'_>, to: Place<'_>, source: &Entry, tar
     add_name(edit, from.0, Entry { name: from.1.clone(), ..target.clone() }, now);
     move_name(edit, source.ino, from, to);
     move_name(edit, target.ino, to, from);
+    edit.tell(renamed(from, to, source));
+    edit.tell(renamed(to, from, target));
     edit.change(source.ino).ctime = now;
     edit.change(target.ino).ctime = now;
 }
@@ -208,6 +210,7 @@ async fn leave_whiteout(edit: &mut Edit, call: &Call, (parent, name): Place<'_>)
     let mut inode = fresh(ino, &new, (call.caller.uid, gid, mode), now);
     inode.parent = Some((parent, name.clone()));
     add_name(edit, parent, Entry { name: name.clone(), ino, kind: new.kind }, now);
+    edit.tell(What::Created { parent, name: name.clone(), ino, kind: new.kind });
     edit.add(inode);
     Ok(())
 }

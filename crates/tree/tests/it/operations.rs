@@ -1,9 +1,9 @@
 //! What each operation does, and which error it answers.
 
-use crate::support::{Fixture, Purged, name, new, path, root, user};
+use crate::support::{Fixture, Purged, bump, name, new, path, root, user};
 use ballast_store::Volume;
-use ballast_tree::{Error, Rename};
-use ballast_types::{Ino, Kind};
+use ballast_tree::{Error, News, Rename, SetAttributes, What};
+use ballast_types::{Ino, Kind, RequestId, Timestamp};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -234,4 +234,76 @@ async fn a_view_of_a_snapshot_shows_the_tree_as_it_was() {
     assert_eq!(view.attributes(&user(5), found.ino).await.unwrap(), [&b"user.a"[..]]);
     assert_eq!(view.list(&user(5), found.parent.unwrap().0).await.unwrap().len(), 1);
     assert!(matches!(view.lookup(&user(5), Ino::ROOT, &name("x")).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_touch_shows_at_once_and_is_written_by_the_next_change_or_by_a_flush() {
+    let fixture = Fixture::new().await;
+    let [one, two] = [
+        fixture.make(&root(), "/1", Kind::File, 0o644).await.unwrap().ino,
+        fixture.make(&root(), "/2", Kind::File, 0o644).await.unwrap().ino,
+    ];
+    let (committed, time) = (fixture.volume.position(), Timestamp(77));
+    fixture.tree.touch(one, Some(time), None).await.unwrap();
+    fixture.tree.touch(two, Some(time), None).await.unwrap();
+    assert_eq!(fixture.volume.position(), committed, "nothing was written");
+    assert_eq!(fixture.tree.inode(one).await.unwrap().atime, time);
+    fixture.tree.set_attribute(&root(), one, b"user.a", b"", None).await.unwrap();
+    assert_eq!(fixture.tree.flush_touched().await.unwrap(), 1, "the other one was written along");
+    fixture.volume.durable(fixture.volume.position()).await.unwrap();
+    let again = Fixture::on(fixture.volume.crash()).await;
+    assert_eq!(again.at("/1").await.unwrap().atime, time);
+    assert_eq!(again.at("/2").await.unwrap().atime, time);
+}
+
+#[tokio::test]
+async fn subscribers_learn_of_every_change_and_of_what_they_missed() {
+    let fixture = Fixture::new().await;
+    let mut changes = fixture.tree.subscribe();
+    let mut call = root();
+    call.request = RequestId(9);
+    let made = fixture.make(&call, "/a", Kind::File, 0o644).await.unwrap();
+    fixture.rename(&call, "/a", "/b", Rename::Replace).await.unwrap();
+    fixture.tree.set_attributes(&call, made.ino, SetAttributes { mode: Some(0), ..Default::default() }).await.unwrap();
+    fixture.unlink(&call, "/b").await.unwrap();
+    let (ino, kind, parent) = (made.ino, Kind::File, Ino::ROOT);
+    for expected in [
+        What::Created { parent, name: name("a"), ino, kind },
+        What::Renamed { from: (parent, name("a")), to: (parent, name("b")), ino, kind },
+        What::Attributes { ino },
+        What::Removed { parent, name: name("b"), ino, kind },
+    ] {
+        let Some(News::Change(change)) = changes.next().await else { panic!("a change was missed") };
+        assert_eq!((change.what, change.request), (expected, RequestId(9)));
+    }
+    for _ in 0..ballast_tree::limits::CHANGES_MAX + 5 {
+        fixture.tree.update(Ino::ROOT, &mut bump).await.unwrap();
+    }
+    assert_eq!(changes.next().await, Some(News::Missed(5)));
+}
+
+#[tokio::test]
+async fn an_update_commits_the_engines_rows_and_its_error_stops_everything() {
+    let fixture = Fixture::new().await;
+    let made = fixture.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
+    let key = ballast_store::Space::Block.key(&[&made.ino.to_key()]);
+    let mut change = |inode: &mut ballast_tree::Inode, batch: &mut ballast_store::Batch| {
+        (inode.size, inode.links, inode.parent) = (10, 9, None);
+        batch.put(key.clone(), bytes::Bytes::from_static(b"ten bytes!"));
+        Ok(())
+    };
+    let (updated, _) = fixture.tree.update(made.ino, &mut change).await.unwrap();
+    assert_eq!((updated.size, updated.links, &updated.parent), (10, 1, &made.parent), "links are not the engine's");
+    assert_eq!(fixture.tree.inode(made.ino).await.unwrap(), updated);
+    assert!(fixture.volume.rows().contains_key(&key));
+    let before = fixture.volume.position();
+    let mut fail = |inode: &mut ballast_tree::Inode, batch: &mut ballast_store::Batch| {
+        inode.size = 11;
+        batch.delete(key.clone());
+        Err(Error::Invalid("no".into()))
+    };
+    assert!(matches!(fixture.tree.update(made.ino, &mut fail).await, Err(Error::Invalid(_))));
+    fixture.tree.update(made.ino, &mut |_, _| Ok(())).await.unwrap();
+    assert_eq!(fixture.volume.position(), before, "neither an error nor a change of nothing commits");
+    assert_eq!(fixture.tree.inode(made.ino).await.unwrap().size, 10);
 }

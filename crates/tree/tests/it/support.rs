@@ -1,10 +1,8 @@
 //! What the tests share.
 
-#![allow(dead_code)]
-
 use ballast_runtime::ManualClock;
-use ballast_store::{MemoryVolume, Position};
-use ballast_tree::{Content, Inode, NewInode, Result, Tree};
+use ballast_store::{Batch, MemoryVolume, Position};
+use ballast_tree::{Content, Error, Inode, NewInode, Result, Tree};
 use ballast_types::{Call, Caller, Ino, Kind, Name, TreePath};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -37,7 +35,7 @@ pub fn new(kind: Kind, mode: u32) -> NewInode {
     NewInode { kind, mode, rdev: 0, descriptor: Bytes::new() }
 }
 
-/// A tree in memory whose clock moves by one second at every call of `at`.
+/// A tree in memory whose clock moves with [`Fixture::tick`].
 pub struct Fixture {
     pub volume: MemoryVolume,
     pub clock: ManualClock,
@@ -106,6 +104,12 @@ impl Fixture {
     }
 }
 
+/// A change of next to nothing, for [`Tree::update`].
+pub fn bump(inode: &mut Inode, _: &mut Batch) -> Result<()> {
+    inode.atime.0 += 1;
+    Ok(())
+}
+
 /// An engine that remembers what it was told to empty.
 #[derive(Default)]
 pub struct Purged(pub Mutex<Vec<Ino>>);
@@ -119,5 +123,29 @@ impl Content for Purged {
     async fn purge(&self, ino: Ino) -> Result<()> {
         self.0.lock().push(ino);
         Ok(())
+    }
+}
+
+/// The errno that a mount answers.
+pub fn errno(error: &Error) -> &'static str {
+    match error {
+        Error::NotFound(_) => "ENOENT",
+        Error::Stale(_) => "ESTALE",
+        Error::AlreadyExists(_) => "EEXIST",
+        Error::NotADirectory(_) => "ENOTDIR",
+        Error::IsADirectory(_) => "EISDIR",
+        Error::NotEmpty(_) => "ENOTEMPTY",
+        Error::Denied(_) => "EACCES",
+        Error::NotOwner(_) | Error::NotPermitted(_) => "EPERM",
+        Error::Invalid(_) => "EINVAL",
+        Error::TooManyLinks => "EMLINK",
+        Error::NoAttribute(_) => "ENODATA",
+        Error::AttributeName => "ERANGE",
+        Error::AttributeTooLarge(_) => "E2BIG",
+        Error::NoSpace(_) => "ENOSPC",
+        Error::Unsupported(_) => "EOPNOTSUPP",
+        Error::NameTooLong => "ENAMETOOLONG",
+        Error::Loop => "ELOOP",
+        Error::Store(error) => panic!("the volume failed: {error}"),
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn lock(file: &File) -> io::Result<()> {
 }
 
 /// Takes the exclusive lock on an open file if nobody else holds it.
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     // SAFETY: the descriptor is open.
     match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

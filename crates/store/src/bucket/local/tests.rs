@@ -271,6 +271,43 @@ async fn an_object_cannot_take_the_name_of_a_directory() {
     assert_eq!(names(&store, None).await, ["d/x"]);
 }
 
+/// `BALLAST_TEST_FULL_DISK` names a directory on a small file system (`mount -t tmpfs -o size=8m …`).
+#[tokio::test]
+async fn a_bucket_on_a_full_disk_refuses_writes_keeps_everything_and_recovers() {
+    let Some(disk) = std::env::var_os("BALLAST_TEST_FULL_DISK") else {
+        println!("a_bucket_on_a_full_disk: NOT RUN, because BALLAST_TEST_FULL_DISK is unset");
+        return;
+    };
+    let store = LocalStore::open(&PathBuf::from(disk).join("bucket"), Random::from_system()).unwrap();
+    let body = Bytes::from(vec![7; 1 << 20]);
+    let mut kept = Vec::new();
+    let refused = loop {
+        let name = at(&format!("fill/{:04}", kept.len()));
+        match store.put(&name, body.clone().into()).await {
+            Ok(_) => kept.push(name),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 1000, "the file system is not small");
+    };
+    let refused = crate::bucket::failure("write an object", refused);
+    assert_eq!(refused.kind(), ballast_types::ErrorKind::Exhausted, "{refused}");
+    println!("after {} MiB: {refused}", kept.len());
+    let mut upload = store.put_multipart(&at("upload")).await.unwrap();
+    upload.put_part(body.clone().into()).await.unwrap_err();
+    upload.complete().await.unwrap_err();
+    for name in &kept {
+        assert_eq!(store.get(name).await.unwrap().bytes().await.unwrap(), body);
+    }
+    assert_eq!(names(&store, None).await.len(), kept.len());
+    store.delete(&kept[0]).await.unwrap();
+    store.put(&at("again"), body.into()).await.unwrap();
+    store
+        .delete_stream(store.list(None).map_ok(|object| object.location).boxed())
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+}
+
 #[test]
 fn a_full_disk_is_exhaustion() {
     let full = io::Error::from_raw_os_error(libc::ENOSPC);

@@ -1,0 +1,107 @@
+//! Produce: appends record batches. Whatever `acks` says, an answer means durable; with 0 there is no answer.
+
+use super::{Client, partition_of};
+use crate::codes::{code, number};
+use crate::reply::{Hangup, Pending, To};
+use ballast_streams::batch::BatchHeader;
+use ballast_streams::{AppendPart, Appended, Error, PartitionId, Result, Right, Stream};
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+/// From this version on clients know zstd.
+const ZSTD_SINCE: i16 = 7;
+const ZSTD: i16 = 4;
+
+/// A topic of the answer: for each partition which part of the append it is, or why there is none.
+type Planned = (TopicName, Vec<(i32, Result<usize, i16>)>);
+
+struct Plan {
+    topics: Vec<Planned>,
+    parts: Vec<AppendPart>,
+}
+
+impl Client {
+    pub(super) async fn produce(&self, to: To, request: ProduceRequest) -> Result<Option<Pending>, Hangup> {
+        let acks = request.acks;
+        let refused = match acks {
+            -1..=1 if request.transactional_id.is_none() => None,
+            -1..=1 => Some(ResponseError::TransactionalIdAuthorizationFailed),
+            _ => Some(ResponseError::InvalidRequiredAcks),
+        };
+        let plan = self.plan(to, request, refused.map(|code| code.code())).await;
+        let append = self.broker.streams.append(plan.parts).await;
+        if acks == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Box::pin(async move {
+            let results = append.durable().await;
+            to.encode(&response(to, plan.topics, &results)).map(Some)
+        })))
+    }
+
+    async fn plan(&self, to: To, request: ProduceRequest, refused: Option<i16>) -> Plan {
+        let mut plan = Plan { topics: Vec::with_capacity(request.topic_data.len()), parts: Vec::new() };
+        for topic in request.topic_data {
+            let stream = self.stream(&topic.name, Right::Append).await;
+            let mut partitions = Vec::with_capacity(topic.partition_data.len());
+            for partition in topic.partition_data {
+                let part = match refused {
+                    Some(code) => Err(code),
+                    None => part(to, &stream, partition.index, partition.records),
+                };
+                let part = part.map(|(id, records)| {
+                    plan.parts.push(AppendPart { id, records });
+                    plan.parts.len() - 1
+                });
+                partitions.push((partition.index, part));
+            }
+            plan.topics.push((topic.name, partitions));
+        }
+        plan
+    }
+}
+
+/// What one partition of a request appends.
+fn part(to: To, stream: &Result<Stream>, index: i32, records: Option<Bytes>) -> Result<(PartitionId, Bytes), i16> {
+    let stream = stream.as_ref().map_err(number)?;
+    let id = partition_of(stream, index).map_err(|error| number(&error))?;
+    let records = records.ok_or(ResponseError::InvalidRecord.code())?;
+    // Later batches of one partition have the compression of the first: one producer made them.
+    let zstd = BatchHeader::parse(&records).is_ok_and(|header| header.compression() == ZSTD);
+    if zstd && to.version < ZSTD_SINCE {
+        return Err(ResponseError::UnsupportedCompressionType.code());
+    }
+    Ok((id, records))
+}
+
+fn response(to: To, topics: Vec<Planned>, results: &[Result<Appended>]) -> ProduceResponse {
+    let partition = |(index, part): (i32, Result<usize, i16>)| {
+        let response = PartitionProduceResponse::default().with_index(index).with_base_offset(-1);
+        let result = match part {
+            Err(code) => return response.with_error_code(code),
+            Ok(part) => results.get(part).unwrap_or(&Err(Error::Stopping)),
+        };
+        match result {
+            Ok(appended) => {
+                let response = response
+                    .with_base_offset(appended.base_offset)
+                    .with_log_append_time_ms(appended.append_ms.unwrap_or(-1));
+                if to.version >= 5 { response.with_log_start_offset(appended.log_start) } else { response }
+            }
+            Err(error) => {
+                let response = response.with_error_code(code(error).code());
+                // Clients show it to people.
+                let text = (to.version >= 8).then(|| StrBytes::from_string(error.to_string()));
+                response.with_error_message(text)
+            }
+        }
+    };
+    let topic = |(name, partitions): Planned| {
+        let partitions = partitions.into_iter().map(partition).collect();
+        TopicProduceResponse::default().with_name(name).with_partition_responses(partitions)
+    };
+    ProduceResponse::default().with_responses(topics.into_iter().map(topic).collect())
+}

@@ -1,0 +1,70 @@
+//! Errors in Kafka's words: the one place.
+
+use ballast_streams::Error;
+use ballast_types::ErrorKind;
+use kafka_protocol::ResponseError as Code;
+
+/// The code of an error of streams or groups.
+pub(crate) fn code(error: &Error) -> Code {
+    match error {
+        Error::NotFound(_) | Error::UnknownPartition(_) => Code::UnknownTopicOrPartition,
+        Error::InvalidName(_) => Code::InvalidTopicException,
+        Error::InvalidPartitions(_) => Code::InvalidPartitions,
+        Error::InvalidSettings(_) => Code::InvalidConfig,
+        Error::OffsetOutOfRange { .. } => Code::OffsetOutOfRange,
+        Error::DamagedBatch(_) => Code::CorruptMessage,
+        Error::InvalidBatch(_) => Code::InvalidRecord,
+        Error::BatchTooLarge { .. } => Code::MessageTooLarge,
+        Error::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
+        Error::FencedProducer { .. } => Code::InvalidProducerEpoch,
+        Error::UnknownProducer(_) => Code::UnknownProducerId,
+        Error::InvalidGroup(_) => Code::InvalidGroupId,
+        Error::GroupNotFound(_) => Code::GroupIdNotFound,
+        Error::GroupNotEmpty(_) => Code::NonEmptyGroup,
+        Error::GroupFull => Code::GroupMaxSizeReached,
+        Error::UnknownMember => Code::UnknownMemberId,
+        Error::MemberIdRequired(_) => Code::MemberIdRequired,
+        Error::FencedInstance => Code::FencedInstanceId,
+        Error::IllegalGeneration => Code::IllegalGeneration,
+        Error::RebalanceInProgress => Code::RebalanceInProgress,
+        Error::InconsistentProtocol => Code::InconsistentGroupProtocol,
+        Error::InvalidSessionTimeout(_) => Code::InvalidSessionTimeout,
+        Error::OffsetMetadataTooLong => Code::OffsetMetadataTooLarge,
+        Error::GroupSubscribed => Code::GroupSubscribedToTopic,
+        Error::Exhausted(_) => Code::ThrottlingQuotaExceeded,
+        Error::Corrupt(_) => Code::KafkaStorageError,
+        // Clients ask for the leader again and come back.
+        Error::Stopping => Code::NotLeaderOrFollower,
+        Error::Tree(_) | Error::Store(_) => code_of_kind(error.kind()),
+    }
+}
+
+fn code_of_kind(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::NotFound => Code::UnknownTopicOrPartition,
+        ErrorKind::AlreadyExists => Code::TopicAlreadyExists,
+        // A read or a change met settling or another change: the client tries again.
+        ErrorKind::Conflict => Code::NotLeaderOrFollower,
+        ErrorKind::Invalid => Code::InvalidRequest,
+        ErrorKind::Denied => Code::TopicAuthorizationFailed,
+        ErrorKind::Exhausted => Code::KafkaStorageError,
+        ErrorKind::Unavailable | ErrorKind::Fenced => Code::NotLeaderOrFollower,
+        ErrorKind::Corrupt => Code::KafkaStorageError,
+        ErrorKind::Unsupported => Code::UnsupportedVersion,
+    }
+}
+
+/// The number on the wire, and a line in the log where a person should look.
+pub(crate) fn number(error: &Error) -> i16 {
+    if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Exhausted) {
+        tracing::warn!(%error, "a Kafka request failed");
+    }
+    code(error).code()
+}
+
+/// As [`number`], where the request is about groups or offsets: clients know other codes there.
+pub(crate) fn group_number(error: &Error) -> i16 {
+    let number = number(error);
+    let elsewhere = number == Code::NotLeaderOrFollower.code();
+    if elsewhere { Code::CoordinatorNotAvailable.code() } else { number }
+}

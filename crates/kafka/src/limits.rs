@@ -1,0 +1,54 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// Connections at once. Each costs two tasks and some KB while idle.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Bytes of one request: several record batches of 1 MiB, and one of the largest that the log takes.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a request that carries no records: lists of names, and the shares of a large group.
+pub const PLAIN_REQUEST_BYTES_MAX: usize = 16 << 20;
+
+/// Requests below this are read without asking; larger ones share `LARGE_BYTES_MAX` with all connections.
+pub const LARGE_REQUEST_BYTES: usize = 256 << 10;
+
+/// Bytes of large requests that are read or worked on at once, over all connections.
+pub const LARGE_BYTES_MAX: usize = 256 << 20;
+
+/// Memory that is set aside for a request before its bytes arrive.
+pub const FIRST_RESERVE_BYTES: usize = 1 << 20;
+
+/// Bytes that are read from a socket at once; larger requests are read straight to their place.
+pub const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// Requests of one connection that are started and not yet answered. Then its socket is not read.
+pub const IN_FLIGHT_MAX: usize = 128;
+
+/// Pieces that are handed to the socket in one call: what Linux takes (UIO_MAXIOV).
+pub const WRITE_SLICES: usize = 1_024;
+
+/// A connection that sends nothing for so long is closed: Kafka's `connections.max.idle.ms`.
+pub const IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// A request whose next bytes do not arrive for so long is given up with its connection.
+pub const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// An answer that nobody takes for so long is given up with its connection.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// How long the connections have to finish when the server stops.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Entries of one list in a request: each takes up to some hundred bytes in memory, many times its bytes on the wire.
+pub const LIST_ENTRIES_MAX: usize = 100_000;
+
+/// Entries of all lists of one request together.
+pub const REQUEST_ENTRIES_MAX: usize = 200_000;
+
+/// Bytes of one answer to a fetch, whatever the client allows.
+pub const FETCH_BYTES_MAX: usize = 64 << 20;
+
+/// The longest that a fetch waits for more.
+pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);

@@ -1,0 +1,59 @@
+//! Answers, ready for the socket.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::future::BoxFuture;
+use kafka_protocol::protocol::{Encodable, HeaderVersion};
+use smallvec::SmallVec;
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Hangup {
+    #[error("a request has the unknown key {0}")]
+    UnknownApi(i16),
+    #[error("a request of kind {key} has version {version}, which is not answered")]
+    UnknownVersion { key: i16, version: i16 },
+    #[error("a request of kind {key} and version {version} cannot be read")]
+    Unreadable { key: i16, version: i16 },
+    #[error("an answer of kind {key} and version {version} cannot be written: {text}")]
+    Unwritable { key: i16, version: i16, text: String },
+}
+
+/// The bytes of an answer behind its length: in pieces, so that record batches are not copied.
+pub(crate) type Reply = SmallVec<[Bytes; 2]>;
+
+/// An answer on its way; `None` where the client wants none.
+pub(crate) type Pending = BoxFuture<'static, Result<Option<Reply>, Hangup>>;
+
+/// Which request is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct To {
+    pub key: i16,
+    pub version: i16,
+    pub correlation: i32,
+}
+
+impl To {
+    /// The header of the answer; its body follows.
+    pub fn header(&self, header_version: i16, body_bytes: usize) -> BytesMut {
+        let mut out = BytesMut::with_capacity(body_bytes + 9);
+        out.put_i32(self.correlation);
+        if header_version >= 1 {
+            out.put_u8(0);
+        }
+        out
+    }
+
+    pub fn encode<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Reply, Hangup> {
+        let fail = |text: String| Hangup::Unwritable { key: self.key, version: self.version, text };
+        let bytes = response.compute_size(self.version).map_err(|error| fail(error.to_string()))?;
+        let mut out = self.header(T::header_version(self.version), bytes);
+        response.encode(&mut out, self.version).map_err(|error| fail(error.to_string()))?;
+        Ok(SmallVec::from_iter([out.freeze()]))
+    }
+
+    /// An answer that is there already.
+    pub fn ready<T: Encodable + HeaderVersion>(&self, response: &T) -> Pending {
+        let reply = self.encode(response).map(Some);
+        Box::pin(std::future::ready(reply))
+    }
+}

@@ -1,0 +1,95 @@
+//! Clients that mean harm, or do not know what they do.
+
+use crate::client::Server;
+use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use proptest::prelude::*;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Sends bytes and waits for the end of the connection; answers on the way are thrown away.
+async fn send_until_closed(server: &Server, bytes: &[u8]) {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let _ = socket.write_all(bytes).await;
+    let _ = socket.shutdown().await;
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut rest)).await;
+    assert!(closed.is_ok(), "the server does not close {:?}", &bytes[..bytes.len().min(40)]);
+}
+
+async fn is_well(server: &Server) {
+    let mut client = server.connect().await;
+    assert_eq!(client.call(0, &ApiVersionsRequest::default()).await.error_code, 0);
+}
+
+#[tokio::test]
+async fn garbage_ends_the_connection_and_nothing_else() {
+    let server = Server::start().await;
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\0\0\0\x08\x7f\xff\0\0\0\0\0\x01",
+        // Half a length, half a request.
+        b"\0\0",
+        b"\0\0\0\x20\0\x03\0\x01",
+        // Metadata for two thousand million topics, in twenty bytes.
+        b"\0\0\0\x0e\0\x03\0\x01\0\0\0\x01\xff\xff\x7f\xff\xff\xff",
+        b"\0\0\0\x14\0\x03\0\x09\0\0\0\x01\xff\xff\0\xff\xff\xff\xff\x0f\0\0\0\0",
+        // Produce in a version that is told and not answered.
+        b"\0\0\0\x10\0\0\0\0\0\0\0\x01\xff\xff\0\x01\0\0\0\0",
+    ] {
+        send_until_closed(&server, bytes).await;
+    }
+    is_well(&server).await;
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_and_half_requests_disturb_nobody() {
+    let server = Server::start().await;
+    let mut idle = Vec::new();
+    for number in 0..1_000 {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        if number % 2 == 0 {
+            // A request of 60 MB that never comes.
+            socket.write_all(b"\x03\x93\x87\0\0\0\0\x09").await.unwrap();
+        }
+        idle.push(socket);
+    }
+    let mut client = server.connect().await;
+    for _ in 0..100 {
+        client.call(1, &MetadataRequest::default().with_topics(None)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_orderly_shutdown_ends_the_connections() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    assert_eq!(client.call(0, &ApiVersionsRequest::default()).await.error_code, 0);
+    server.shutdown.begin();
+    assert!(client.receive_frame().await.is_none());
+    tokio::time::timeout(Duration::from_secs(10), server.task).await.expect("it ends").unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_of_any_request_make_it_panic(key in 0i16..62, version in 0i16..14, body in proptest::collection::vec(prop_oneof![3 => 0u8..4, 1 => any::<u8>()], 0..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Server::start().await;
+            let mut bytes = Vec::new();
+            bytes.extend(((body.len() + 11) as i32).to_be_bytes());
+            bytes.extend(key.to_be_bytes());
+            bytes.extend(version.to_be_bytes());
+            bytes.extend([0, 0, 0, 1, 0xff, 0xff, 0]);
+            bytes.extend(&body);
+            let task = server.task.abort_handle();
+            send_until_closed(&server, &bytes).await;
+            is_well(&server).await;
+            task.abort();
+        });
+    }
+}

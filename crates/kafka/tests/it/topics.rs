@@ -1,0 +1,92 @@
+//! What is refused, and what is made by itself.
+
+use crate::client::{Server, text, topic};
+use ballast_streams::testing::BatchBuilder;
+use kafka_protocol::messages::*;
+
+#[tokio::test]
+async fn a_stream_that_is_asked_for_is_made_if_the_client_wants_it() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let asked = metadata_request::MetadataRequestTopic::default().with_name(Some(topic("new")));
+    let request = |create| {
+        MetadataRequest::default().with_topics(Some(vec![asked.clone()])).with_allow_auto_topic_creation(create)
+    };
+    assert_eq!(client.call(9, &request(false)).await.topics[0].error_code, 3);
+    let made = client.call(9, &request(true)).await;
+    assert_eq!((made.topics[0].error_code, made.topics[0].partitions.len()), (0, 1));
+    let bad = metadata_request::MetadataRequestTopic::default().with_name(Some(topic("a b")));
+    let request = MetadataRequest::default().with_topics(Some(vec![bad])).with_allow_auto_topic_creation(true);
+    assert_eq!(client.call(9, &request).await.topics[0].error_code, 17);
+}
+
+#[tokio::test]
+async fn topics_that_cannot_be_are_refused_one_by_one() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let new = |name: &str, partitions| {
+        create_topics_request::CreatableTopic::default()
+            .with_name(topic(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+    };
+    let config =
+        create_topics_request::CreatableTopicConfig::default().with_name(text("no.such")).with_value(Some(text("1")));
+    let topics = vec![
+        new("good", 1),
+        new("twice", 1),
+        new("twice", 1),
+        new("none", 0),
+        new("a/b", 1),
+        new("config", 1).with_configs(vec![config]),
+    ];
+    let response =
+        client.call(7, &CreateTopicsRequest::default().with_topics(topics.clone()).with_validate_only(true)).await;
+    let codes: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [0, 42, 42, 37, 17, 40]);
+    assert_eq!(
+        client.call(0, &MetadataRequest::default().with_topics(Some(vec![]))).await.topics.len(),
+        0,
+        "nothing was made"
+    );
+}
+
+#[tokio::test]
+async fn a_partition_that_fails_does_not_take_the_others_with_it() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    server.topic("orders", 2).await;
+    let good = BatchBuilder::new().build();
+    let mut bad = good.to_vec();
+    bad[65] ^= 1;
+    let partition = |index, records: Vec<u8>| {
+        produce_request::PartitionProduceData::default().with_index(index).with_records(Some(records.into()))
+    };
+    let data = |name: &str, partitions| {
+        produce_request::TopicProduceData::default().with_name(topic(name)).with_partition_data(partitions)
+    };
+    let topics = vec![
+        data("orders", vec![partition(0, bad), partition(1, good.to_vec()), partition(2, good.to_vec())]),
+        data("nowhere", vec![partition(0, good.to_vec())]),
+    ];
+    let response = client.call(9, &ProduceRequest::default().with_acks(-1).with_topic_data(topics)).await;
+    let codes: Vec<i16> = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .map(|partition| partition.error_code)
+        .collect();
+    assert_eq!(codes, [2, 0, 3, 3]);
+}
+
+#[tokio::test]
+async fn transactions_are_refused_by_name() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let find = FindCoordinatorRequest::default().with_key_type(1).with_coordinator_keys(vec![text("tx")]);
+    let response = client.call(4, &find).await;
+    assert_eq!(response.coordinators[0].error_code, 35);
+    assert!(response.coordinators[0].error_message.as_ref().unwrap().contains("not supported yet"));
+    let init = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("tx"))));
+    assert_ne!(client.call(4, &init).await.error_code, 0);
+}

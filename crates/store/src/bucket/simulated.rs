@@ -1,0 +1,276 @@
+//! A bucket for simulations: real conditional semantics in memory, behind a network that is not to be trusted.
+//!
+//! Each request is a task of its own, so that it may still arrive when its sender has given up, been dropped or
+//! crashed. By the numbers of a seeded [`Random`] and the time of tokio (which a test may pause), a request is
+//! delayed on its way there and back, so that answers come in another order than requests; it may be lost before
+//! it has any effect; its effect may happen while its answer is lost. What was acknowledged is never lost.
+//!
+//! Several clients may use the same bucket, each with its own faults; [`SimulatedStore::crash`] kills one.
+
+use async_trait::async_trait;
+use ballast_runtime::Random;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How unreliable the way to the bucket is. Rates are in thousandths of the requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Each way takes up to this long.
+    pub delay_max: Duration,
+    /// Requests that fail without any effect.
+    pub lost_requests: u64,
+    /// Requests whose effect happens and whose sender is told of a failure.
+    pub lost_answers: u64,
+}
+
+/// One client's way to a simulated bucket. Clones are the same client.
+#[derive(Clone, Debug)]
+pub struct SimulatedStore {
+    objects: Arc<InMemory>,
+    random: Random,
+    client: Arc<Client>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    faults: parking_lot::RwLock<Faults>,
+    crashed: AtomicBool,
+    requests: AtomicU64,
+}
+
+/// What happens to one request.
+struct Fate {
+    there: Duration,
+    back: Duration,
+    request_lost: bool,
+    answer_lost: bool,
+}
+
+impl SimulatedStore {
+    /// A new, empty bucket and the first client of it.
+    pub fn new(random: Random, faults: Faults) -> Self {
+        let objects = Arc::new(InMemory::new());
+        Self { objects, random, client: Arc::default() }.with_faults(faults)
+    }
+
+    fn with_faults(self, faults: Faults) -> Self {
+        *self.client.faults.write() = faults;
+        self
+    }
+
+    /// Another client of the same bucket.
+    pub fn another_client(&self, faults: Faults) -> Self {
+        Self { objects: self.objects.clone(), random: self.random.clone(), client: Arc::default() }.with_faults(faults)
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        *self.client.faults.write() = faults;
+    }
+
+    /// Ends this client: it gets no answer any more, and its requests under way may or may not still arrive.
+    pub fn crash(&self) {
+        self.client.crashed.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests this client has sent.
+    pub fn requests(&self) -> u64 {
+        self.client.requests.load(Ordering::SeqCst)
+    }
+
+    fn fate(&self) -> Fate {
+        self.client.requests.fetch_add(1, Ordering::SeqCst);
+        let faults = *self.client.faults.read();
+        let delay_max = u64::try_from(faults.delay_max.as_nanos()).unwrap_or(u64::MAX - 1);
+        let delay = || Duration::from_nanos(self.random.below(delay_max + 1));
+        // All four numbers are drawn always, so that one fault more does not change the fate of all later requests.
+        let (there, back) = (delay(), delay());
+        let (request, answer) = (self.random.below(1000), self.random.below(1000));
+        Fate { there, back, request_lost: request < faults.lost_requests, answer_lost: answer < faults.lost_answers }
+    }
+
+    /// Sends one request. Its effect happens in a task of its own.
+    async fn send<T: Send + 'static>(&self, effect: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let fate = self.fate();
+        let (client, random) = (self.client.clone(), self.random.clone());
+        let arrives = async move {
+            tokio::time::sleep(fate.there).await;
+            let sender_died = client.crashed.load(Ordering::SeqCst) && random.below(2) == 0;
+            if fate.request_lost || sender_died {
+                return Err(lost("the request was lost"));
+            }
+            effect.await
+        };
+        let answer = tokio::spawn(arrives).await;
+        tokio::time::sleep(fate.back).await;
+        if self.client.crashed.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if fate.answer_lost {
+            return Err(lost("the answer was lost"));
+        }
+        answer?
+    }
+}
+
+fn lost(what: &str) -> Error {
+    let source = std::io::Error::new(std::io::ErrorKind::TimedOut, what);
+    Error::Generic { store: "simulated bucket", source: source.into() }
+}
+
+impl std::fmt::Display for SimulatedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("simulated bucket")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for SimulatedStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let (objects, location) = (self.objects.clone(), location.clone());
+        self.send(async move { objects.put_opts(&location, payload, opts).await }).await
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let (objects, wanted) = (self.objects.clone(), location.clone());
+        let upload = self.send(async move { objects.put_multipart_opts(&wanted, opts).await }).await?;
+        Ok(Box::new(SimulatedUpload { store: self.clone(), upload: Some(upload) }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let (objects, location) = (self.objects.clone(), location.clone());
+        self.send(async move { objects.get_opts(&location, options).await }).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let delete = move |location: Result<Path>| {
+            let store = store.clone();
+            async move {
+                let (objects, location) = (store.objects.clone(), location?);
+                store.send(async move { objects.delete(&location).await.map(|()| location) }).await
+            }
+        };
+        locations.then(delete).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        let request = async move {
+            let objects = store.objects.clone();
+            store.send(async move { objects.list(prefix.as_ref()).try_collect::<Vec<_>>().await }).await
+        };
+        stream::once(request).map_ok(|listed| stream::iter(listed).map(Ok)).try_flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let (objects, prefix) = (self.objects.clone(), prefix.cloned());
+        self.send(async move { objects.list_with_delimiter(prefix.as_ref()).await }).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let (objects, from, to) = (self.objects.clone(), from.clone(), to.clone());
+        self.send(async move { objects.copy_opts(&from, &to, options).await }).await
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedUpload {
+    store: SimulatedStore,
+    upload: Option<Box<dyn MultipartUpload>>,
+}
+
+fn over() -> Error {
+    Error::Generic { store: "simulated bucket", source: "the upload is complete or aborted".into() }
+}
+
+#[async_trait]
+impl MultipartUpload for SimulatedUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let Some(upload) = self.upload.as_mut() else { return async { Err(over()) }.boxed() };
+        let (part, store) = (upload.put_part(data), self.store.clone());
+        async move { store.send(part).await }.boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let mut upload = self.upload.take().ok_or_else(over)?;
+        self.store.send(async move { upload.complete().await }).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload = None;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::PutMode;
+
+    const UNRELIABLE: Faults = Faults { delay_max: Duration::from_secs(1), lost_requests: 100, lost_answers: 100 };
+
+    async fn winners(seed: u64) -> Vec<Option<u64>> {
+        let one = SimulatedStore::new(Random::from_seed(seed), UNRELIABLE);
+        let two = one.another_client(UNRELIABLE);
+        let mut winners = Vec::new();
+        for round in 0..50 {
+            let name = Path::from(format!("{round}"));
+            let race = [&one, &two, &one, &two].into_iter().enumerate().map(|(racer, store)| {
+                let name = name.clone();
+                async move { store.put_opts(&name, racer.to_string().into(), PutMode::Create.into()).await.is_ok() }
+            });
+            let won = futures::future::join_all(race).await;
+            assert!(won.iter().filter(|won| **won).count() <= 1);
+            let read = one.objects.get(&name).await.ok();
+            let content = match read {
+                Some(read) => Some(String::from_utf8(read.bytes().await.unwrap().to_vec()).unwrap().parse().unwrap()),
+                None => None,
+            };
+            let acknowledged = won.iter().position(|won| *won).map(|racer| racer as u64);
+            assert!(acknowledged.is_none() || acknowledged == content, "an acknowledged create stays");
+            winners.push(content);
+        }
+        winners
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seed_replays_the_same_run_and_acknowledged_creates_stay() {
+        let first = winners(7).await;
+        assert_eq!(first, winners(7).await);
+        assert_ne!(first, winners(8).await);
+        assert!(first.iter().collect::<std::collections::HashSet<_>>().len() > 2, "answers come in any order");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crashed_client_hears_nothing_and_what_it_had_acknowledged_stays() {
+        let store =
+            SimulatedStore::new(Random::from_seed(1), Faults { lost_answers: 0, lost_requests: 0, ..UNRELIABLE });
+        let next = store.another_client(Faults::default());
+        store.put(&Path::from("acknowledged"), "x".into()).await.unwrap();
+        let mut arrived = 0;
+        for round in 0..20 {
+            let client = store.another_client(*store.client.faults.read());
+            let name = Path::from(format!("under way/{round}"));
+            let crashed = tokio::spawn({
+                let (client, name) = (client.clone(), name.clone());
+                async move { client.put(&name, "x".into()).await }
+            });
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            client.crash();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert!(!crashed.is_finished() || next.head(&name).await.is_ok());
+            arrived += usize::from(next.head(&name).await.is_ok());
+        }
+        next.head(&Path::from("acknowledged")).await.unwrap();
+        assert!(arrived > 2 && arrived < 18, "{arrived} of 20 requests of crashed clients arrived");
+    }
+}

@@ -1,0 +1,133 @@
+//! The machine's file system.
+
+use super::{Disk, DiskFile};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Parts of one vectored write: what the kernel takes.
+const PARTS_MAX: usize = 1024;
+
+/// Zeros are written and synced in steps of this many bytes, so that a sync of the log that runs at the same
+/// time waits for one step at most.
+const ZERO_STEP_BYTES: usize = 1 << 20;
+
+static ZEROS: [u8; ZERO_STEP_BYTES] = [0; ZERO_STEP_BYTES];
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        // The parents of every directory made are synced, from the lowest that was there already.
+        let missing: Vec<PathBuf> = path.ancestors().take_while(|p| !p.exists()).map(Path::to_path_buf).collect();
+        std::fs::create_dir_all(path)?;
+        missing.iter().rev().filter_map(|made| made.parent()).try_for_each(|parent| self.sync_directory(parent))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        File::open(path)?.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: `part` describes `buffer`, which is borrowed mutably for the whole call.
+        let read = unsafe { libc::preadv2(self.0.as_raw_fd(), &part, 1, offset.cast_signed(), libc::RWF_NOWAIT) };
+        match usize::try_from(read) {
+            Ok(read) => Ok(Some(read)),
+            // Not in memory, or a file system that cannot tell: the caller reads it where it may wait.
+            Err(_) => match io::Error::last_os_error() {
+                error if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP | libc::EINTR)) => {
+                    Ok(None)
+                }
+                error => Err(error),
+            },
+        }
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let count = parts.len().min(PARTS_MAX);
+        // SAFETY: an `IoSlice` has the layout of an `iovec` on Unix, and `count` of them are borrowed here.
+        let written = unsafe {
+            libc::pwritev(self.0.as_raw_fd(), parts.as_ptr().cast(), count as libc::c_int, offset.cast_signed())
+        };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+        let mut at = self.byte_len()?;
+        // First one extent as large as possible, then zeros: writes into extents that were never written
+        // change metadata, and every sync would commit a journal.
+        // SAFETY: a plain call on an open file.
+        let failed = unsafe { libc::fallocate(self.0.as_raw_fd(), 0, 0, bytes.cast_signed()) } != 0;
+        if failed {
+            let error = io::Error::last_os_error();
+            if super::is_full(&error) {
+                return Err(error);
+            }
+        }
+        while at < bytes {
+            let step = (bytes - at).min(ZERO_STEP_BYTES as u64) as usize;
+            self.0.write_all_at(&ZEROS[..step], at)?;
+            self.0.sync_data()?;
+            at += step as u64;
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+}

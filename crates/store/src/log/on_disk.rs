@@ -1,0 +1,260 @@
+//! The `disk` back end: files in a directory.
+//!
+//! `log-<epoch>-<number>` are the files; see `format` for their bytes. `writer-<epoch>` is the right of an epoch
+//! to write: a later writer removes it before it looks for the end of the log, and this one looks for it after
+//! every sync and before it acknowledges. Either the later writer finds the group, or this one finds its right
+//! gone. So there is at most one such file, and fencing leaves nothing behind. It holds where both processes
+//! share a kernel; elsewhere, use the object log.
+//!
+//! A file is written with zeros before it is used: writes into it then change no metadata, and a sync is one
+//! flush of the disk. The next file is made by a thread of its own while the last one fills.
+
+use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, FileId};
+use super::group::{Group, Writer};
+use super::settings::{Drive, Settings};
+use crate::disk::{self, Disk, DiskFile};
+use crate::{Error, Position, Result};
+use parking_lot::Mutex;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub fn log_name(id: FileId) -> String {
+    format!("log-{:010}-{:010}", id.epoch, id.number)
+}
+
+pub fn parse_log_name(name: &str) -> Option<FileId> {
+    let (epoch, number) = name.strip_prefix("log-")?.split_once('-')?;
+    Some(FileId { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
+}
+
+pub fn writer_name(epoch: u64) -> String {
+    format!("writer-{epoch:010}")
+}
+
+pub fn parse_writer_name(name: &str) -> Option<u64> {
+    name.strip_prefix("writer-")?.parse().ok()
+}
+
+/// The error for a failed call on the log's files.
+pub fn io_error(doing: &str, path: &Path, error: io::Error) -> Error {
+    if disk::is_full(&error) {
+        let place = path.parent().unwrap_or(path).display();
+        return Error::Exhausted(format!(
+            "the disk is full, so the log has stopped: free space in {place}, then start again"
+        ));
+    }
+    Error::unavailable(format!("{doing} {} failed", path.display()), error)
+}
+
+pub struct DiskLog {
+    maker: Arc<Maker>,
+    /// Taken by the committer alone.
+    writer: Mutex<DiskWriter>,
+    nonce: [u8; 16],
+    #[cfg(test)]
+    pub mutant: Option<super::tests::Mutant>,
+}
+
+/// Makes the files of one epoch.
+#[derive(Debug)]
+struct Maker {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    /// Of the epoch's first file; the others repeat all but the number.
+    header: FileHeader,
+    settings: Settings,
+    stopped: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct DiskWriter {
+    current: Option<(FileId, Arc<dyn DiskFile>)>,
+    next: Option<Next>,
+}
+
+/// The file after the current one.
+#[derive(Debug)]
+enum Next {
+    Made(FileId, Result<Arc<dyn DiskFile>>),
+    Making(FileId, std::thread::JoinHandle<Result<Arc<dyn DiskFile>>>),
+}
+
+impl Maker {
+    fn path(&self, id: FileId) -> PathBuf {
+        self.directory.join(log_name(id))
+    }
+
+    /// Makes a file that holds its header and else zeros, durably.
+    fn make(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
+        let path = self.path(id);
+        self.try_make(&path, id).map_err(|error| io_error("making", &path, error))
+    }
+
+    fn try_make(&self, path: &Path, id: FileId) -> io::Result<Arc<dyn DiskFile>> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the log has stopped"));
+        }
+        let file = self.disk.create(path)?;
+        file.preallocate(self.settings.capacity(id.number))?;
+        let header = FileHeader { id, ..self.header }.encode();
+        disk::write_all_at(&*file, &mut [IoSlice::new(&header)], 0)?;
+        file.sync_data()?;
+        self.disk.sync_directory(&self.directory)?;
+        Ok(file)
+    }
+}
+
+impl DiskLog {
+    /// Makes the first file of an epoch.
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        header: FileHeader,
+        settings: &Settings,
+    ) -> Result<(Self, Arc<dyn DiskFile>)> {
+        let settings = settings.clone();
+        let nonce = settings.random.bytes16();
+        #[cfg(test)]
+        let mutant = settings.mutant;
+        let maker = Arc::new(Maker { disk, directory, header, settings, stopped: AtomicBool::new(false) });
+        let file = maker.make(header.id)?;
+        let current = Some((header.id, Arc::clone(&file)));
+        let writer = Mutex::new(DiskWriter { current, next: None });
+        let log = Self {
+            maker,
+            writer,
+            nonce,
+            #[cfg(test)]
+            mutant,
+        };
+        Ok((log, file))
+    }
+
+    /// Writes and syncs one group and checks the fence: it is durable, and ours, when this returns. Tells
+    /// `opened` when it goes on to another file.
+    pub fn write(
+        &self,
+        group: &Group,
+        acknowledged: Position,
+        opened: impl FnOnce(FileId, Arc<dyn DiskFile>),
+    ) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let file = match &writer.current {
+            Some((id, file)) if *id == group.id => Arc::clone(file),
+            _ => {
+                let file = self.take_next(&mut writer, group.id)?;
+                writer.current = Some((group.id, Arc::clone(&file)));
+                opened(group.id, Arc::clone(&file));
+                file
+            }
+        };
+        let header = group.header(Writer { acknowledged, nonce: self.nonce, previous: 0, next: 0 }).encode();
+        let written = disk::write_all_at(&*file, &mut group.slices(&header), group.offset);
+        let failed = |doing: &str, error| io_error(doing, &self.maker.path(group.id), error);
+        written.map_err(|error| failed("writing", error))?;
+        #[cfg(test)]
+        if self.mutant == Some(super::tests::Mutant::AcknowledgeBeforeSync) {
+            return Ok(());
+        }
+        file.sync_data().map_err(|error| failed("syncing", error))?;
+        self.check_fence()?;
+        self.prepare_next(&mut writer, group);
+        Ok(())
+    }
+
+    fn check_fence(&self) -> Result<()> {
+        let Maker { disk, directory, header, .. } = &*self.maker;
+        let path = directory.join(writer_name(header.id.epoch));
+        match disk.exists(&path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(fenced(&**disk, directory, header.id.epoch)),
+            Err(error) => Err(io_error("looking for", &path, error)),
+        }
+    }
+
+    fn take_next(&self, writer: &mut DiskWriter, id: FileId) -> Result<Arc<dyn DiskFile>> {
+        let (made, file) = match writer.next.take() {
+            Some(Next::Made(made, file)) => (made, file?),
+            Some(Next::Making(made, thread)) => {
+                let lost = |_| Error::Closed("the thread that makes files died".to_owned());
+                (made, thread.join().map_err(lost)??)
+            }
+            None => return self.maker.make(id),
+        };
+        assert_eq!(made, id, "the file that was prepared is the one that comes next");
+        Ok(file)
+    }
+
+    /// Begins to make the next file when the current one is half full.
+    fn prepare_next(&self, writer: &mut DiskWriter, group: &Group) {
+        let half = self.maker.settings.capacity(group.id.number) / 2;
+        if writer.next.is_some() || group.offset + group.byte_len() <= half {
+            return;
+        }
+        let id = FileId { number: group.id.number + 1, ..group.id };
+        writer.next = Some(if self.maker.settings.drive == Drive::Thread {
+            let maker = Arc::clone(&self.maker);
+            let builder = std::thread::Builder::new().name("ballast-log-file".to_owned());
+            match builder.spawn(move || maker.make(id)) {
+                Ok(thread) => Next::Making(id, thread),
+                Err(error) => Next::Made(id, Err(Error::unavailable("starting a thread", error))),
+            }
+        } else {
+            Next::Made(id, self.maker.make(id))
+        });
+    }
+
+    /// The log has stopped: no file is made any more.
+    pub fn stop(&self) {
+        self.maker.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Removes what a closed log needs no more: the prepared file and the right to write.
+    pub fn let_go(&self) {
+        let next = self.writer.lock().next.take();
+        let made = match next {
+            Some(Next::Made(id, _)) => Some(id),
+            Some(Next::Making(id, thread)) => thread.join().is_ok().then_some(id),
+            None => None,
+        };
+        let Maker { disk, directory, header, .. } = &*self.maker;
+        let paths = made.map(|id| self.maker.path(id)).into_iter();
+        for path in paths.chain([directory.join(writer_name(header.id.epoch))]) {
+            // What stays is removed by the next open.
+            if let Err(error) = disk.remove(&path) {
+                tracing::debug!(path = %path.display(), %error, "not removed");
+            }
+        }
+    }
+
+    pub fn remove(&self, id: FileId) -> Result<()> {
+        let path = self.maker.path(id);
+        match self.maker.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("removing", &path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn name(&self, id: FileId) -> String {
+        self.maker.path(id).display().to_string()
+    }
+}
+
+/// The error of a writer whose right is gone.
+pub fn fenced(disk: &dyn Disk, directory: &Path, epoch: u64) -> Error {
+    let names = disk.list(directory).unwrap_or_default();
+    let owner = names.iter().filter_map(|name| parse_writer_name(name)).max();
+    Error::Fenced(match owner {
+        Some(owner) => format!("epoch {owner} has taken the log over from epoch {epoch}"),
+        None => format!("the right of epoch {epoch} to write the log was taken"),
+    })
+}
+
+pub const LAYOUT: super::state::Layout = super::state::Layout::Files { block: BLOCK_BYTES };
+
+/// Where a position of a file lies in it.
+pub fn offset_of(file_start: Position, position: Position) -> u64 {
+    FILE_HEADER_BYTES + (position.0 - file_start.0)
+}

@@ -1,0 +1,91 @@
+//! Opening a log.
+
+use super::files::{FileEntry, Files};
+use super::on_disk::{self, DiskLog};
+use super::recovery::{self, Found, TailReport};
+use super::replay::{Replay, Stretch};
+use super::shared::{Backend, Shared, blocking};
+use super::state::State;
+use super::{DurableGroup, Log, LogListener, Settings, committer};
+use crate::disk::Disk;
+use crate::{Position, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a log lies.
+#[derive(Clone, Debug)]
+pub enum Medium {
+    /// Files in a directory of their own, on a disk that every writer reaches through the same kernel.
+    Disk { disk: Arc<dyn Disk>, directory: PathBuf },
+    /// Objects below a prefix of their own.
+    Object { store: Arc<dyn object_store::ObjectStore>, prefix: object_store::path::Path },
+}
+
+/// A log that has just been opened.
+pub struct Opened {
+    pub log: Log,
+    /// The rows behind `replay_after`.
+    pub replay: Replay,
+    pub tail: TailReport,
+}
+
+/// Fences older epochs, finds the end, cuts a torn tail, and starts the committer. `epoch` must be higher than
+/// any before it and is used once. What replay gives out is on stable storage when this returns.
+///
+/// Cost on disk: a few calls per file, reading the newest file from `replay_after` on, and writing one new file
+/// of a megabyte. After a crash, the rest of the newest file is searched for groups behind the torn one.
+pub async fn open(
+    medium: Medium,
+    epoch: u64,
+    replay_after: Position,
+    listener: Arc<dyn LogListener>,
+    settings: Settings,
+) -> Result<Opened> {
+    match medium {
+        Medium::Disk { disk, directory } => {
+            let inline = settings.drive != super::Drive::Thread;
+            let work = {
+                let settings = settings.clone();
+                move || open_disk(disk, directory, epoch, replay_after, &settings)
+            };
+            let (backend, state, replay, tail) = blocking(inline, work).await??;
+            let shared = Arc::new(Shared::new(state, backend, listener, settings));
+            committer::start(&shared)?;
+            Ok(Opened { log: Log::new(shared), replay, tail })
+        }
+        Medium::Object { prefix, .. } => Err(crate::Error::Unsupported(format!("a log of objects in {prefix}"))),
+    }
+}
+
+fn open_disk(
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    epoch: u64,
+    replay_after: Position,
+    settings: &Settings,
+) -> Result<(Backend, State, Replay, TailReport)> {
+    let recovered = recovery::recover(&disk, &directory, epoch, replay_after)?;
+    let (log, file) = DiskLog::start(Arc::clone(&disk), directory.clone(), recovered.header, settings)?;
+    recovery::clean(&*disk, &directory, &recovered)?;
+    let durable = DurableGroup {
+        end: recovered.tail.end,
+        rows_end: recovered.tail.rows_end.max(replay_after),
+        rows_seq: recovered.tail.rows_seq,
+    };
+    let mut files = Files::default();
+    let mut stretches = Vec::new();
+    for Found { source, end, .. } in recovered.files {
+        let entry = FileEntry::new(source.start, end, end.0 - source.start.0, Some(Arc::clone(&source.file)));
+        files.insert(source.id, entry);
+        let from = source.start.max(replay_after);
+        if from < end {
+            stretches.push(Stretch { source, from, to: end });
+        }
+    }
+    let id = recovered.header.id;
+    let mut entry = FileEntry::new(durable.end, durable.end, settings.capacity(id.number), Some(file));
+    entry.is_open = true;
+    files.insert(id, entry);
+    let state = State::new(id, durable, files, on_disk::LAYOUT, settings.clone());
+    Ok((Backend::Disk(Arc::new(log)), state, Replay::new(stretches, settings), recovered.tail))
+}

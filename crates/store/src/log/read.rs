@@ -1,0 +1,119 @@
+//! Reading what was appended: payload by its pointer, and the rows of whole files.
+
+use super::format::FileId;
+use super::replay::{Source, Stretch, read_rows};
+use super::shared::{Backend, Shared, blocking};
+use super::state::State;
+use super::{LogFile, Record};
+use crate::disk::{self, DiskFile};
+use crate::{Error, Pointer, Result};
+use bytes::{Bytes, BytesMut};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+impl Shared {
+    pub async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        let id = FileId::of(pointer.place)
+            .ok_or_else(|| Error::Invalid(format!("{} is no place of the log", pointer.place)))?;
+        let (bytes, handle) = {
+            let mut state = self.state.lock();
+            if state.files.get(id).is_none() {
+                return Err(Error::PayloadMoved);
+            }
+            let bytes = in_memory(&mut state, id, pointer);
+            (bytes, state.files.get(id).and_then(|entry| entry.handle.clone()))
+        };
+        let bytes = match (bytes, &self.backend) {
+            (Some(bytes), _) => bytes,
+            (None, Backend::Disk(_)) => {
+                let handle = handle.ok_or_else(|| self.damaged(id, pointer, "the file is not open"))?;
+                self.read_file(id, handle, pointer).await?
+            }
+        };
+        if crc32c::crc32c(&bytes) != pointer.crc {
+            return Err(self.damaged(id, pointer, "its checksum is wrong"));
+        }
+        Ok(bytes)
+    }
+
+    async fn read_file(&self, id: FileId, handle: Arc<dyn DiskFile>, pointer: &Pointer) -> Result<Bytes> {
+        let (length, offset) = (pointer.length as usize, pointer.offset);
+        let mut buffer = BytesMut::zeroed(length);
+        // Usually it was written a moment ago, and the system still has it: no thread has to wait then.
+        let cached = handle.read_cached_at(&mut buffer, offset);
+        let read = match cached {
+            Ok(Some(read)) if read == length => Ok(read),
+            _ => {
+                let done = blocking(self.is_inline(), move || {
+                    let read = disk::read_full_at(&*handle, &mut buffer, offset);
+                    (read, buffer)
+                });
+                let (read, filled) = done.await?;
+                buffer = filled;
+                read
+            }
+        };
+        match read {
+            Ok(read) if read == length => Ok(buffer.freeze()),
+            Ok(_) => Err(self.damaged(id, pointer, "the file ends before it")),
+            Err(error) => Err(Error::unavailable(format!("reading {}", self.name(id)), error)),
+        }
+    }
+
+    fn damaged(&self, id: FileId, pointer: &Pointer, what: &str) -> Error {
+        let (name, Pointer { offset, length, .. }) = (self.name(id), pointer);
+        Error::Corrupt(format!("{name}, the payload of {length} bytes at byte {offset}: {what}"))
+    }
+
+    fn name(&self, id: FileId) -> String {
+        match &self.backend {
+            Backend::Disk(disk) => disk.name(id),
+        }
+    }
+
+    pub async fn read_records(&self, file: LogFile) -> Result<Vec<Record>> {
+        let id = FileId::of(file.place).ok_or_else(|| Error::Invalid(format!("{} is no file", file.place)))?;
+        let (start, end, handle) = {
+            let state = self.state.lock();
+            let entry = state.files.get(id).ok_or(Error::PayloadMoved)?;
+            (entry.start, entry.end.min(state.durable.end).min(file.end), entry.handle.clone())
+        };
+        match &self.backend {
+            Backend::Disk(_) => {
+                let Some(file) = handle else { return Ok(Vec::new()) };
+                let source = Source { id, path: PathBuf::from(self.name(id)), start, file };
+                blocking(self.is_inline(), move || read_rows(Stretch { source, from: start, to: end })).await?
+            }
+        }
+    }
+
+    pub async fn remove_file(&self, id: FileId) -> Result<()> {
+        match &self.backend {
+            Backend::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                blocking(self.is_inline(), move || disk.remove(id)).await?
+            }
+        }
+    }
+
+    /// Lets go of the medium, after the committer has ended.
+    pub async fn let_go(&self) {
+        match &self.backend {
+            Backend::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                // If its thread is lost, the next open removes what stayed.
+                let _ = blocking(self.is_inline(), move || disk.let_go()).await;
+            }
+        }
+    }
+}
+
+/// The payload, if its group is not durable yet.
+fn in_memory(state: &mut State, id: FileId, pointer: &Pointer) -> Option<Bytes> {
+    let (offset, length) = (pointer.offset, pointer.length);
+    if state.open.id == id && state.open.offset < offset {
+        return state.open.payload(offset, length);
+    }
+    let mut groups = state.sealed.iter().rev();
+    groups.find(|group| group.id == id && group.offset < offset)?.payload(offset, length)
+}

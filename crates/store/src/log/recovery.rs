@@ -1,0 +1,374 @@
+//! Finding the files and the end of a log on disk.
+//!
+//! 1. The right to write is taken: ours is made, then those of older epochs are removed. From here on an older
+//!    writer acknowledges nothing that is not found below.
+//! 2. The files are put into a chain. A file's header names the last file before its epoch, so a file that a
+//!    fenced writer made too late belongs to no chain and is removed.
+//! 3. The newest file is read from `replay_after` to its last whole group. What follows was never acknowledged
+//!    and is cut, unless a later group says otherwise: each group carries the position up to which the log had
+//!    been durable when it was written. A hole that was acknowledged is damage and refuses the open.
+//! 4. What was found is synced: it may be in the memory of the kernel alone.
+//!
+//! The cut stands in the header of the new epoch's first file, so it is never made twice.
+
+use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, Fault, FileHeader, FileId, GroupHeader, GroupKind};
+use super::on_disk::{io_error, log_name, offset_of, parse_log_name, parse_writer_name, writer_name};
+use super::replay::{GroupReader, ReadGroup, Source};
+use crate::disk::{self, Disk, DiskFile};
+use crate::{Error, Position, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes read at once in search of groups behind a torn one.
+const SEARCH_BYTES: usize = 1 << 20;
+
+/// What was cut off the end of the log: it had not been acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub file: String,
+    /// The first byte of the file that does not belong to the log.
+    pub offset: u64,
+    pub what: String,
+}
+
+/// What opening found at the end of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TailReport {
+    pub end: Position,
+    /// End and last sequence number of the last group with rows behind `replay_after`, if there is any.
+    pub rows_end: Position,
+    pub rows_seq: u64,
+    /// The log was closed in order.
+    pub closed: bool,
+    pub cut: Option<Cut>,
+    pub files: usize,
+}
+
+/// A file of the log, with groups in it.
+pub struct Found {
+    pub source: Source,
+    pub end: Position,
+    header: FileHeader,
+}
+
+pub struct Recovered {
+    /// Oldest first.
+    pub files: Vec<Found>,
+    pub tail: TailReport,
+    /// Of the new epoch's first file.
+    pub header: FileHeader,
+    /// Names that belong to no log.
+    garbage: Vec<String>,
+}
+
+pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after: Position) -> Result<Recovered> {
+    disk.create_directory(directory).map_err(|error| io_error("making", directory, error))?;
+    let mut garbage = Vec::new();
+    fence(&**disk, directory, epoch)?;
+    let headers = read_headers(&**disk, directory, epoch, &mut garbage)?;
+    let chain = chain(&headers);
+    // A file older than one that the chain names and that is gone may be all that is left of damage: it stays.
+    let missing = chain.values().next().and_then(|oldest| oldest.header.previous);
+    let outside = headers.keys().filter(|id| !chain.contains_key(id));
+    for id in outside {
+        if missing.is_some_and(|missing| *id <= missing) {
+            tracing::warn!(file = log_name(*id), "a file of the log that nothing refers to");
+        } else {
+            garbage.push(log_name(*id));
+        }
+    }
+    let mut files = Vec::new();
+    let mut unstarted: Vec<Source> = Vec::new();
+    for (id, opened) in &chain {
+        let path = directory.join(log_name(*id));
+        match start_of(*id, opened, &path)? {
+            Some(start) => {
+                if let Some(file) = unstarted.first() {
+                    return Err(file.corrupt(file.start, &"it is damaged, and a later file has groups"));
+                }
+                let source = Source { id: *id, path, start, file: Arc::clone(&opened.file) };
+                files.push(Found { source, end: start, header: opened.header });
+            }
+            None => {
+                let source = Source { id: *id, path, start: Position(0), file: Arc::clone(&opened.file) };
+                unstarted.push(source);
+            }
+        }
+    }
+    set_ends(&mut files)?;
+    let tail = find_end(&mut files, &unstarted, replay_after)?;
+    garbage.extend(unstarted.iter().map(|source| log_name(source.id)));
+    garbage.extend(files.iter().filter(|found| found.source.start == found.end).map(|f| log_name(f.source.id)));
+    files.retain(|found| found.source.start < found.end);
+    let previous = files.last().map(|found| found.source.id);
+    let header = FileHeader {
+        id: FileId { epoch, number: 1 },
+        epoch_start: tail.end,
+        previous,
+        rows_end: tail.rows_end.max(replay_after),
+        rows_seq: tail.rows_seq,
+    };
+    Ok(Recovered { tail: TailReport { files: files.len(), ..tail }, files, header, garbage })
+}
+
+/// Takes the right to write from every older epoch. First ours is made and then the others are looked for: of
+/// two writers that open at once, at least one sees the other.
+fn fence(disk: &dyn Disk, directory: &Path, epoch: u64) -> Result<()> {
+    let mine = directory.join(writer_name(epoch));
+    match disk.create(&mine) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::Fenced(format!("epoch {epoch} has opened the log before")));
+        }
+        made => drop(made.map_err(|error| io_error("making", &mine, error))?),
+    }
+    let names = disk.list(directory).map_err(|error| io_error("listing", directory, error))?;
+    let logs = names.iter().filter_map(|name| Some(parse_log_name(name)?.epoch)).filter(|other| *other >= epoch);
+    let writers = names.iter().filter_map(|name| parse_writer_name(name));
+    if let Some(later) = writers.clone().filter(|other| *other > epoch).chain(logs).max() {
+        // The right that was just made is of no use to anybody.
+        let _ = disk.remove(&mine);
+        return Err(Error::Fenced(format!("epoch {later} has taken the log over from epoch {epoch}")));
+    }
+    for older in writers.filter(|other| *other < epoch) {
+        let path = directory.join(writer_name(older));
+        match disk.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error("removing", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct OpenedFile {
+    header: FileHeader,
+    file: Arc<dyn DiskFile>,
+}
+
+/// Opens every file of the log. One without a header was never used: its header is durable before any group is
+/// written behind it.
+fn read_headers(
+    disk: &dyn Disk,
+    directory: &Path,
+    epoch: u64,
+    garbage: &mut Vec<String>,
+) -> Result<BTreeMap<FileId, OpenedFile>> {
+    let mut opened = BTreeMap::new();
+    let names = disk.list(directory).map_err(|error| io_error("listing", directory, error))?;
+    for name in names {
+        let Some(id) = parse_log_name(&name).filter(|id| id.epoch < epoch) else { continue };
+        let path = directory.join(&name);
+        let file = match disk.open(&path) {
+            Ok(file) => file,
+            // A fenced writer may still be removing what it had condemned.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(io_error("opening", &path, error)),
+        };
+        let block = read_block(&*file, &path, 0)?;
+        let fault = match FileHeader::decode(&block) {
+            Ok(header) if header.id == id => {
+                opened.insert(id, OpenedFile { header, file });
+                continue;
+            }
+            Ok(_) => Fault::Field("it is the header of another file"),
+            Err(fault @ Fault::Version(_)) => {
+                return Err(Error::Unsupported(format!("{}: {fault}", path.display())));
+            }
+            Err(fault) => fault,
+        };
+        let first = GroupHeader::decode(&read_block(&*file, &path, FILE_HEADER_BYTES)?);
+        if first.is_ok_and(|group| group.id == id) {
+            return Err(Error::Corrupt(format!("{}, the file's header: {fault}", path.display())));
+        }
+        garbage.push(name);
+    }
+    Ok(opened)
+}
+
+fn read_block(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>> {
+    let mut block = vec![0; BLOCK_BYTES as usize];
+    let read = disk::read_full_at(file, &mut block, offset).map_err(|error| io_error("reading", path, error))?;
+    block.truncate(read);
+    Ok(block)
+}
+
+/// The files that belong to the log: those of the newest epoch, then back from epoch to epoch.
+fn chain(headers: &BTreeMap<FileId, OpenedFile>) -> BTreeMap<FileId, &OpenedFile> {
+    let mut chain = BTreeMap::new();
+    let mut last = headers.keys().next_back().map(|id| FileId { number: u64::MAX, ..*id });
+    while let Some(upper) = last {
+        let members = headers.range(FileId { number: 0, ..upper }..=upper);
+        last = None;
+        for (id, opened) in members {
+            last = opened.header.previous.filter(|previous| previous.epoch < id.epoch);
+            chain.insert(*id, opened);
+        }
+    }
+    chain
+}
+
+/// Where the file starts; `None` if no group was ever written to it.
+fn start_of(id: FileId, opened: &OpenedFile, path: &Path) -> Result<Option<Position>> {
+    let block = read_block(&*opened.file, path, FILE_HEADER_BYTES)?;
+    let first = GroupHeader::decode(&block).ok().filter(|group| group.id == id).map(|group| group.start);
+    if id.number == 1 {
+        // Its header tells, whether or not there is a group.
+        return Ok(Some(opened.header.epoch_start));
+    }
+    Ok(first)
+}
+
+/// Every file but the newest ends where the next one starts; what is missing in between is a hole.
+fn set_ends(files: &mut [Found]) -> Result<()> {
+    for i in 1..files.len() {
+        let (id, start, header) = (files[i].source.id, files[i].source.start, files[i].header);
+        let before = &mut files[i - 1];
+        let follows = if id.number == 1 {
+            header.previous == Some(before.source.id)
+        } else {
+            before.source.id == FileId { number: id.number - 1, ..id }
+        };
+        let room = before.source.file.byte_len().map_err(|error| io_error("measuring", &before.source.path, error))?;
+        if !follows || start < before.source.start || offset_of(before.source.start, start) > room {
+            let (name, before) = (log_name(id), before.source.path.display());
+            return Err(Error::Corrupt(format!("there is a hole in the log between {before} and {name}")));
+        }
+        before.end = start;
+    }
+    Ok(())
+}
+
+/// Reads the newest file to its end and syncs it.
+fn find_end(files: &mut [Found], unstarted: &[Source], replay_after: Position) -> Result<TailReport> {
+    let (Some(first), Some(newest)) = (files.first().map(|found| found.source.clone()), files.last_mut()) else {
+        return match replay_after {
+            Position(0) => Ok(TailReport::default()),
+            Position(at) => Err(Error::Corrupt(format!("the log is gone: the index knows it up to position {at}"))),
+        };
+    };
+    if first.start > replay_after {
+        return Err(first.corrupt(first.start, &format!("the log before it is gone, from position {}", replay_after.0)));
+    }
+    let source = newest.source.clone();
+    let (reader, walked) = walk(&source, replay_after)?;
+    let mut tail = TailReport { end: reader.at, closed: walked.closed, ..TailReport::default() };
+    if !tail.closed {
+        let found = later_acknowledged(&source, offset_of(source.start, tail.end))?;
+        if found > Some(tail.end) {
+            return Err(source.corrupt(tail.end, &format!("{}, and later groups were acknowledged", walked.fault)));
+        }
+        for file in unstarted {
+            if later_acknowledged(file, FILE_HEADER_BYTES)? > Some(tail.end) {
+                return Err(file.corrupt(file.start, &"it is damaged, and later groups were acknowledged"));
+            }
+        }
+        tail.cut = torn(&source, tail.end, &walked.fault)?;
+    }
+    let mut last = walked.last_before_unsure;
+    for group in &walked.unsure {
+        if let Err(fault) = reader.check_payload(group)? {
+            tail.end = group.header.start;
+            tail.closed = false;
+            tail.cut = Some(cut_at(&source, tail.end, &fault));
+            break;
+        }
+        last = Some(group.header);
+    }
+    if tail.end < replay_after {
+        let (end, after) = (tail.end.0, replay_after.0);
+        let what = format!("the log ends here, at position {end}, but the index knows it up to {after}");
+        return Err(source.corrupt(tail.end, &what));
+    }
+    match last {
+        Some(header) => (tail.rows_end, tail.rows_seq) = (header.rows_end, header.last_seq),
+        None => (tail.rows_end, tail.rows_seq) = (newest.header.rows_end, newest.header.rows_seq),
+    }
+    newest.end = tail.end;
+    source.file.sync_data().map_err(|error| io_error("syncing", &source.path, error))?;
+    Ok(tail)
+}
+
+/// What reading a file up to its first fault found.
+struct Walked {
+    fault: Fault,
+    closed: bool,
+    /// The header of the last group that a later one says to be durable.
+    last_before_unsure: Option<GroupHeader>,
+    /// The groups that no later one says to be durable: nearly always the last one alone.
+    unsure: Vec<ReadGroup>,
+}
+
+/// Reads the groups from `replay_after` on, if a group starts there, else from the start of the file.
+fn walk(source: &Source, replay_after: Position) -> Result<(GroupReader, Walked)> {
+    let mut reader = GroupReader::new(source.clone(), source.start.max(replay_after))?;
+    let mut next = reader.next()?;
+    if next.is_err() && replay_after > source.start {
+        reader = GroupReader::new(source.clone(), source.start)?;
+        next = reader.next()?;
+    }
+    let (mut closed, mut last_before_unsure, mut unsure) = (false, None, Vec::<ReadGroup>::new());
+    loop {
+        let group = match next {
+            Ok(group) => group,
+            Err(fault) => return Ok((reader, Walked { fault, closed, last_before_unsure, unsure })),
+        };
+        let sure = unsure.partition_point(|earlier| earlier.header.end() <= group.header.acknowledged);
+        last_before_unsure = unsure.drain(..sure).next_back().map(|earlier| earlier.header).or(last_before_unsure);
+        closed = group.header.kind == GroupKind::Close;
+        unsure.push(group);
+        next = reader.next()?;
+    }
+}
+
+/// Searches a file, from `offset` on, for groups of its own; the highest position that one of them says to have
+/// been durable when it was written.
+fn later_acknowledged(source: &Source, offset: u64) -> Result<Option<Position>> {
+    let (mut highest, mut buffer, mut at) = (None, vec![0; SEARCH_BYTES], offset);
+    loop {
+        let read = disk::read_full_at(&*source.file, &mut buffer, at);
+        let read = read.map_err(|error| io_error("reading", &source.path, error))?;
+        for block in buffer[..read].chunks(BLOCK_BYTES as usize) {
+            if let Some(header) = GroupHeader::decode(block).ok().filter(|header| header.id == source.id) {
+                highest = highest.max(Some(header.acknowledged));
+            }
+        }
+        if read < buffer.len() {
+            return Ok(highest);
+        }
+        at += read as u64;
+    }
+}
+
+/// The cut, unless there is nothing to be cut.
+fn torn(source: &Source, end: Position, fault: &Fault) -> Result<Option<Cut>> {
+    let block = read_block(&*source.file, &source.path, offset_of(source.start, end))?;
+    Ok(block.iter().any(|byte| *byte != 0).then(|| cut_at(source, end, fault)))
+}
+
+fn cut_at(source: &Source, end: Position, fault: &Fault) -> Cut {
+    let file = source.path.display().to_string();
+    Cut { file, offset: offset_of(source.start, end), what: fault.to_string() }
+}
+
+/// Removes what does not belong to the log, after the new epoch's first file has made the cut durable.
+pub fn clean(disk: &dyn Disk, directory: &Path, recovered: &Recovered) -> Result<()> {
+    if let Some(newest) = recovered.files.last() {
+        let (source, end) = (&newest.source, offset_of(newest.source.start, newest.end));
+        let length = source.file.byte_len().map_err(|error| io_error("measuring", &source.path, error))?;
+        if length > end {
+            source.file.truncate(end).map_err(|error| io_error("cutting", &source.path, error))?;
+        }
+    }
+    for name in &recovered.garbage {
+        let path: PathBuf = directory.join(name);
+        match disk.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error("removing", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

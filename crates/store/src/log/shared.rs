@@ -1,0 +1,326 @@
+//! The middle of the log: the lock, the committer's round, the waiters and the end.
+
+use super::files::FileEntry;
+use super::format::FileId;
+use super::on_disk::DiskLog;
+use super::settings::Drive;
+use super::state::{Sleep, State};
+use super::{LogFile, LogListener, Settings};
+use crate::{Error, Position, Result, limits};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+
+pub enum Backend {
+    Disk(Arc<DiskLog>),
+}
+
+/// How the committer is woken.
+pub enum Waker {
+    Thread(Condvar),
+    Task(Notify),
+    Manual,
+}
+
+/// What a round of the committer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    Wrote,
+    Idle,
+    Stopped,
+}
+
+pub enum Committer {
+    Thread(std::thread::JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+pub struct Shared {
+    pub state: Mutex<State>,
+    pub backend: Backend,
+    pub settings: Settings,
+    listener: RwLock<Arc<dyn LogListener>>,
+    waker: Waker,
+    pub committer: Mutex<Option<Committer>>,
+}
+
+impl Shared {
+    pub fn new(state: State, backend: Backend, listener: Arc<dyn LogListener>, settings: Settings) -> Self {
+        let waker = match (&backend, settings.drive) {
+            (Backend::Disk(_), Drive::Thread) => Waker::Thread(Condvar::new()),
+            (Backend::Disk(_), Drive::Manual) => Waker::Manual,
+            _ => Waker::Task(Notify::new()),
+        };
+        let (state, listener) = (Mutex::new(state), RwLock::new(listener));
+        Self { state, backend, settings, listener, waker, committer: Mutex::new(None) }
+    }
+
+    pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
+        *self.listener.write() = listener;
+    }
+
+    fn listener(&self) -> Arc<dyn LogListener> {
+        Arc::clone(&self.listener.read())
+    }
+
+    /// True if blocking calls are made where they stand, so that a seed replays.
+    pub fn is_inline(&self) -> bool {
+        self.settings.drive != Drive::Thread
+    }
+
+    /// To be called with the lock still held by whoever has appended.
+    pub fn appended(&self, state: MutexGuard<'_, State>) {
+        let idle = state.sleep == Sleep::Idle;
+        if idle || state.sleep == Sleep::Gathering && state.has_work() {
+            self.wake(state);
+        }
+    }
+
+    /// Wakes the committer, if it sleeps, and lets go of the lock.
+    pub fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let asleep = std::mem::replace(&mut state.sleep, Sleep::Awake) != Sleep::Awake;
+        drop(state);
+        if asleep {
+            match &self.waker {
+                Waker::Thread(condvar) => drop(condvar.notify_one()),
+                Waker::Task(notify) => notify.notify_one(),
+                Waker::Manual => {}
+            }
+        }
+    }
+
+    /// Sleeps until there may be something to do; true if what has gathered is due although nobody waits.
+    pub fn sleep_thread(&self) -> bool {
+        let Waker::Thread(condvar) = &self.waker else { return false };
+        let mut state = self.state.lock();
+        if state.has_work() {
+            return false;
+        }
+        state.sleep = Sleep::Gathering;
+        let timed_out = condvar.wait_for(&mut state, limits::LOG_UNWAITED).timed_out();
+        if timed_out && state.sleep == Sleep::Gathering && state.open.is_empty() {
+            state.sleep = Sleep::Idle;
+            while state.sleep == Sleep::Idle {
+                condvar.wait(&mut state);
+            }
+            return false;
+        }
+        state.sleep = Sleep::Awake;
+        timed_out
+    }
+
+    /// The same for a task.
+    pub async fn sleep_task(&self) -> bool {
+        let Waker::Task(notify) = &self.waker else { return false };
+        {
+            let mut state = self.state.lock();
+            if state.has_work() {
+                return false;
+            }
+            state.sleep = Sleep::Gathering;
+        }
+        let timed_out = tokio::time::timeout(limits::LOG_UNWAITED, notify.notified()).await.is_err();
+        {
+            let mut state = self.state.lock();
+            if !(timed_out && state.sleep == Sleep::Gathering && state.open.is_empty()) {
+                state.sleep = Sleep::Awake;
+                return timed_out;
+            }
+            state.sleep = Sleep::Idle;
+        }
+        notify.notified().await;
+        false
+    }
+
+    /// One turn of the disk's committer: writes one group, if it is time for one.
+    pub fn round(&self, due: bool) -> Round {
+        let Backend::Disk(disk) = &self.backend;
+        let (group, acknowledged) = {
+            let mut state = self.state.lock();
+            if state.stopped.is_some() {
+                return Round::Stopped;
+            }
+            let Some(group) = state.take(due) else { return Round::Idle };
+            (group, state.durable.end)
+        };
+        let opened = |id: FileId, handle| {
+            if let Some(entry) = self.state.lock().files.get_mut(id) {
+                entry.handle = Some(handle);
+            }
+        };
+        match disk.write(&group, acknowledged, opened) {
+            Ok(()) => {
+                self.publish();
+                Round::Wrote
+            }
+            Err(error) => {
+                self.stop(error);
+                Round::Stopped
+            }
+        }
+    }
+
+    /// The oldest group that is not durable has become so: tells the listener, then whoever waits.
+    pub fn publish(&self) {
+        let group = {
+            let mut state = self.state.lock();
+            if state.stopped.is_some() {
+                return;
+            }
+            state.publish();
+            state.durable
+        };
+        self.listener().durable(group);
+        let waiters = self.state.lock().announce(group.end);
+        for waiter in waiters {
+            // Whoever has gone away waits no more.
+            let _ = waiter.send(Ok(()));
+        }
+        self.wake_room();
+    }
+
+    /// Stops the log for good, unless it has stopped: no waiter is told that anything is durable after this.
+    pub fn stop(&self, reason: Error) {
+        let waiters = {
+            let mut state = self.state.lock();
+            let Some(waiters) = state.stop(&reason) else { return };
+            self.wake(state);
+            waiters
+        };
+        match &self.backend {
+            Backend::Disk(disk) => disk.stop(),
+        }
+        if matches!(reason, Error::Closed(_)) {
+            tracing::debug!(%reason, "the log has stopped");
+        } else {
+            tracing::error!(%reason, "the log has stopped: nothing is acknowledged any more");
+        }
+        self.listener().closed(reason.clone());
+        for waiter in waiters {
+            let _ = waiter.send(Err(reason.clone()));
+        }
+    }
+
+    pub async fn durable(&self, position: Position) -> Result<()> {
+        let receiver = {
+            let mut state = self.state.lock();
+            if state.announced >= position {
+                return Ok(());
+            }
+            if let Some(reason) = &state.stopped {
+                return Err(reason.clone());
+            }
+            let end = state.open.end();
+            if position > end {
+                return Err(Error::Invalid(format!("position {} is behind the log's end, {}", position.0, end.0)));
+            }
+            let receiver = state.wait(position);
+            self.wake(state);
+            receiver
+        };
+        receiver.await.unwrap_or_else(|_| Err(Error::Closed("the log has stopped".to_owned())))
+    }
+
+    pub async fn room(&self) -> Result<()> {
+        loop {
+            let receiver = {
+                let mut state = self.state.lock();
+                state.check()?;
+                if state.has_room() {
+                    return Ok(());
+                }
+                let (sender, receiver) = oneshot::channel();
+                state.room_waiters.push_back(sender);
+                receiver
+            };
+            // Whoever got in, or gave up, lets the next one look: one at a time instead of all at once.
+            let _next = NextInLine(self);
+            let _ = receiver.await;
+        }
+    }
+
+    pub fn wake_room(&self) {
+        let mut state = self.state.lock();
+        while state.has_room() || state.stopped.is_some() {
+            let Some(waiter) = state.room_waiters.pop_front() else { return };
+            if waiter.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+
+    pub fn condemn(&self, position: Position) -> Vec<LogFile> {
+        let mut state = self.state.lock();
+        let durable = state.durable.end;
+        #[cfg(test)]
+        if self.settings.mutant == Some(super::tests::Mutant::FreeTooEarly) {
+            return state.files.condemn(durable, durable);
+        }
+        state.files.condemn(position, durable)
+    }
+
+    pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
+        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
+        for id in files.iter().filter_map(|file| FileId::of(file.place)) {
+            let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
+            if taken.is_some() {
+                drop(taken);
+                self.wake_room();
+                self.remove_file(id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn close(&self) -> Result<()> {
+        let receiver = {
+            let mut state = self.state.lock();
+            match &state.stopped {
+                Some(Error::Closed(_)) => return Ok(()),
+                Some(reason) => return Err(reason.clone()),
+                None => {}
+            }
+            if !state.closing {
+                if !state.open.is_empty() {
+                    state.seal(super::GroupKind::Data);
+                }
+                state.seal(super::GroupKind::Close);
+                state.closing = true;
+            }
+            let end = state.open.start;
+            let receiver = state.wait(end);
+            self.wake(state);
+            receiver
+        };
+        if matches!(self.waker, Waker::Manual) {
+            while self.round(true) == Round::Wrote {}
+        }
+        let flushed = receiver.await.unwrap_or_else(|_| Err(Error::Closed("it was closed".to_owned())));
+        self.stop(Error::Closed("it was closed by its own server".to_owned()));
+        let committer = self.committer.lock().take();
+        match committer {
+            Some(Committer::Thread(thread)) => drop(tokio::task::spawn_blocking(move || thread.join()).await),
+            Some(Committer::Task(task)) => drop(task.await),
+            None => {}
+        }
+        self.let_go().await;
+        flushed
+    }
+}
+
+struct NextInLine<'a>(&'a Shared);
+
+impl Drop for NextInLine<'_> {
+    fn drop(&mut self) {
+        self.0.wake_room();
+    }
+}
+
+/// Runs a blocking call: where it stands, or on a thread that may wait.
+pub async fn blocking<T: Send + 'static>(inline: bool, call: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if inline {
+        return Ok(call());
+    }
+    let done = tokio::task::spawn_blocking(call).await;
+    done.map_err(|error| Error::unavailable("a thread of the log was lost", error))
+}

@@ -1,0 +1,249 @@
+//! What a log does when nothing goes wrong.
+
+use crate::disk::{RealDisk, SimDisk, SimFaults};
+use crate::log::{Drive, Log, Medium, NoListener, Opened, Record, Replay, Settings, open};
+use crate::{Error, Position};
+use ballast_runtime::Random;
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub fn small() -> Settings {
+    Settings {
+        file_bytes: 64 << 10,
+        first_file_bytes: 16 << 10,
+        budget_bytes: 1 << 20,
+        group_bytes_max: 32 << 10,
+        flush_bytes: 16 << 10,
+        pending_bytes_max: 64 << 10,
+        random: Random::from_seed(1),
+        ..Settings::default()
+    }
+}
+
+pub fn on_disk(directory: &Path) -> Medium {
+    Medium::Disk { disk: Arc::new(RealDisk), directory: directory.to_path_buf() }
+}
+
+pub async fn open_at(medium: &Medium, epoch: u64, replay_after: Position) -> crate::Result<Opened> {
+    open(medium.clone(), epoch, replay_after, Arc::new(NoListener), small()).await
+}
+
+pub async fn all(mut replay: Replay) -> crate::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    while let Some(more) = replay.next().await? {
+        records.extend(more);
+    }
+    Ok(records)
+}
+
+async fn put(log: &Log, seq: u64, rows: &str) -> Position {
+    let end = log.append_rows(seq, rows.as_bytes()).unwrap();
+    log.durable(end).await.unwrap();
+    end
+}
+
+#[tokio::test]
+async fn rows_and_payload_come_back_after_a_reopen() {
+    let directory = tempfile::tempdir().unwrap();
+    let medium = on_disk(directory.path());
+    let Opened { log, replay, tail } = open_at(&medium, 1, Position(0)).await.unwrap();
+    assert_eq!((all(replay).await.unwrap(), tail.end), (vec![], Position(0)));
+    let payload = log.append_payload(&[Bytes::from("hello "), Bytes::from(vec![7; 5000])]).unwrap();
+    assert_eq!(log.read_payload(&payload.pointer).await.unwrap().len(), 5006, "from memory");
+    put(&log, 1, "one").await;
+    put(&log, 2, "two").await;
+    let read = log.read_payload(&payload.pointer).await.unwrap();
+    assert!(read.starts_with(b"hello \x07"), "from the file");
+    assert_eq!((log.pending_bytes(), log.durable_position()), (0, log.position()));
+    log.close().await.unwrap();
+    log.close().await.unwrap();
+    assert!(matches!(log.append_rows(3, b"x"), Err(Error::Closed(_))));
+
+    let Opened { log, replay, tail } = open_at(&medium, 2, Position(0)).await.unwrap();
+    let records = all(replay).await.unwrap();
+    let seen: Vec<(u64, &[u8])> = records.iter().map(|record| (record.seq, &record.rows[..])).collect();
+    assert_eq!(seen, [(1, &b"one"[..]), (2, b"two")]);
+    assert!(tail.closed && tail.cut.is_none());
+    assert_eq!((tail.rows_seq, tail.rows_end), (2, records[1].group_end));
+    assert_eq!(log.read_payload(&payload.pointer).await.unwrap(), read);
+    drop(log);
+
+    let Opened { replay, .. } = open_at(&medium, 3, records[0].group_end).await.unwrap();
+    assert_eq!(all(replay).await.unwrap(), records[1..], "only what is behind the position");
+}
+
+#[tokio::test]
+async fn many_writers_fill_many_files_and_find_everything_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let medium = on_disk(directory.path());
+    let Opened { log, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
+    let writer = |n: u64| {
+        let log = log.clone();
+        async move {
+            let mut written = Vec::new();
+            for i in 0..40u64 {
+                log.room().await.unwrap();
+                let bytes = Bytes::from(vec![(n * 40 + i) as u8; 100 * (i as usize % 7) * (n as usize + 1)]);
+                let payload = log.append_payload(std::slice::from_ref(&bytes)).unwrap();
+                let end = log.append_rows(n * 40 + i, &bytes[..bytes.len().min(200)]).unwrap();
+                log.durable(end).await.unwrap();
+                written.push((payload.pointer, bytes));
+            }
+            written
+        }
+    };
+    let written = futures::future::join_all((0..8).map(|n| tokio::spawn(writer(n)))).await;
+    assert!(log.files().len() > 3, "{:?}", log.files());
+    drop(log);
+    let Opened { log, replay, tail } = open_at(&medium, 9, Position(0)).await.unwrap();
+    let mut seqs: Vec<u64> = all(replay).await.unwrap().iter().map(|record| record.seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (0..320).collect::<Vec<_>>());
+    let files = log.files();
+    assert_eq!((files[0].start, files.last().unwrap().end), (Position(0), tail.end));
+    assert!(files.windows(2).all(|pair| pair[0].end == pair[1].start));
+    let mut from_files = 0;
+    for file in files {
+        from_files += log.read_records(file).await.unwrap().len();
+    }
+    assert_eq!(from_files, 320);
+    for (pointer, bytes) in written.into_iter().flat_map(Result::unwrap) {
+        assert_eq!(log.read_payload(&pointer).await.unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn rows_that_nobody_waits_for_are_written_after_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { log, .. } = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap();
+    struct Tell(tokio::sync::mpsc::Sender<crate::log::DurableGroup>);
+    impl crate::log::LogListener for Tell {
+        fn durable(&self, group: crate::log::DurableGroup) {
+            self.0.try_send(group).unwrap();
+        }
+        fn closed(&self, _reason: Error) {}
+    }
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(10);
+    log.set_listener(Arc::new(Tell(sender)));
+    for seq in 1..3 {
+        log.append_rows(seq, b"rows").unwrap();
+        let group = receiver.recv().await.unwrap();
+        assert_eq!((group.rows_seq, group.rows_end, group.end), (seq, log.position(), log.position()));
+    }
+}
+
+#[tokio::test]
+async fn a_later_writer_fences_an_earlier_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let medium = on_disk(directory.path());
+    let Opened { log: old, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
+    put(&old, 1, "one").await;
+    let Opened { log: new, replay, .. } = open_at(&medium, 2, Position(0)).await.unwrap();
+    assert_eq!(all(replay).await.unwrap().len(), 1);
+    let late = old.append_rows(2, b"late").unwrap();
+    assert!(matches!(old.durable(late).await, Err(Error::Fenced(_))));
+    assert!(matches!(old.append_rows(3, b"later"), Err(Error::Fenced(_))));
+    put(&new, 2, "two").await;
+    assert!(matches!(open_at(&medium, 2, Position(0)).await, Err(Error::Fenced(_))));
+    assert!(matches!(open_at(&medium, 1, Position(0)).await, Err(Error::Fenced(_))));
+    drop(new);
+    let Opened { replay, .. } = open_at(&medium, 3, Position(0)).await.unwrap();
+    let rows: Vec<Bytes> = all(replay).await.unwrap().into_iter().map(|record| record.rows).collect();
+    assert_eq!(rows, ["one", "two"]);
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let markers = names.filter(|name| name.to_string_lossy().starts_with("writer-")).count();
+    assert_eq!(markers, 1);
+}
+
+#[tokio::test]
+async fn many_restarts_leave_no_more_behind_than_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let medium = on_disk(directory.path());
+    for epoch in 1..20 {
+        let Opened { log, tail, .. } = open_at(&medium, epoch, Position(0)).await.unwrap();
+        assert_eq!(tail.end, log.position());
+        if epoch == 3 {
+            put(&log, 1, "one").await;
+        }
+    }
+    let Opened { replay, .. } = open_at(&medium, 30, Position(0)).await.unwrap();
+    assert_eq!(all(replay).await.unwrap().len(), 1);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3, "two files and one right to write");
+}
+
+#[tokio::test]
+async fn condemned_files_are_freed_but_not_while_a_write_is_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let medium = on_disk(directory.path());
+    let Opened { log, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
+    let held = log.append_payload(&[Bytes::from(vec![1; 9000])]).unwrap();
+    for seq in 0..20 {
+        log.append_payload(&[Bytes::from(vec![seq; 9000])]).unwrap();
+        put(&log, u64::from(seq), "rows").await;
+    }
+    let (files, end) = (log.files(), log.position());
+    assert!(files.len() > 3);
+    assert_eq!(log.condemn(end), [], "the oldest file is held");
+    assert!(log.holds(&held.pointer));
+    let pointer = held.pointer;
+    drop(held);
+    let condemned = log.condemn(end);
+    assert_eq!(condemned, files[..files.len() - 1], "the newest stays");
+    assert!(!log.holds(&pointer));
+    assert_eq!(log.read_payload(&pointer).await.unwrap().len(), 9000, "until it is removed");
+    let before = log.bytes();
+    log.remove(&condemned).await.unwrap();
+    assert!(log.bytes() < before);
+    assert!(matches!(log.read_payload(&pointer).await, Err(Error::PayloadMoved)));
+    assert!(matches!(log.read_records(condemned[0]).await, Err(Error::PayloadMoved)));
+    assert_eq!(log.files().len(), 1);
+    drop(log);
+    let position = condemned.last().unwrap().end;
+    assert!(matches!(open_at(&medium, 2, Position(0)).await, Err(Error::Corrupt(_))), "the start is gone");
+    let Opened { log, .. } = open_at(&medium, 3, position).await.unwrap();
+    assert_eq!(log.position(), end);
+}
+
+#[tokio::test]
+async fn writers_wait_while_the_log_is_over_its_budget() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { log, .. } = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap();
+    let mut seq = 0;
+    while log.bytes() <= small().budget_bytes {
+        seq += 1;
+        log.append_payload(&[Bytes::from(vec![1; 30_000])]).unwrap();
+        put(&log, seq, "rows").await;
+    }
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let log = log.clone();
+            tokio::spawn(async move { log.room().await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    let condemned = log.condemn(log.position());
+    log.remove(&condemned).await.unwrap();
+    for task in waiting {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_log_and_says_what_to_do() {
+    let disk = SimDisk::new(Random::from_seed(1), SimFaults { capacity_bytes: 40_000, ..SimFaults::default() });
+    let medium = Medium::Disk { disk: Arc::new(disk), directory: PathBuf::from("/log") };
+    let settings = Settings { drive: Drive::Task, ..small() };
+    let Opened { log, .. } = open(medium, 1, Position(0), Arc::new(NoListener), settings).await.unwrap();
+    let mut failed = None;
+    for seq in 0..10 {
+        let Ok(end) = log.append_rows(seq, &[1; 9000]) else { break };
+        if let Err(error) = log.durable(end).await {
+            failed = Some(error);
+        }
+    }
+    let text = failed.unwrap().to_string();
+    assert!(text.contains("free space in /log"), "{text}");
+    assert!(matches!(log.room().await, Err(Error::Exhausted(_))));
+}

@@ -1,0 +1,4 @@
+//! The store's integration tests: one binary.
+
+mod model;
+mod volumes;

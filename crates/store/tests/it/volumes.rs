@@ -1,0 +1,70 @@
+//! Volumes for tests, and what they hold in a comparable form.
+
+use anyhow::Result;
+use ballast_runtime::{Random, SystemClock};
+use ballast_store::disk::RealDisk;
+use ballast_store::{Components, Gate, IndexedVolume, KeyRange, Read, Store, VolumeId};
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Nobody else wants these volumes.
+struct Always;
+
+impl Gate for Always {
+    fn check(&self) -> ballast_store::Result<()> {
+        Ok(())
+    }
+}
+
+/// A bucket that outlives the servers over it.
+pub struct World {
+    components: Components,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    /// With the log in files on the real disk, or as objects in the bucket; the bucket itself is in memory.
+    pub fn new(log_in_files: bool, seed: u64) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let disk = Arc::new(RealDisk::default()) as Arc<dyn ballast_store::disk::Disk>;
+        let log = ballast_store::log::Settings { file_bytes: 64 << 10, ..Default::default() };
+        let components = Components {
+            bucket: Arc::new(InMemory::new()),
+            local: log_in_files.then(|| (disk, directory.path().to_owned())),
+            clock: Arc::new(SystemClock),
+            random: Random::from_seed(seed),
+            gate: Arc::new(Always),
+            log,
+        };
+        Ok(Self { components, _directory: directory })
+    }
+
+    /// A server starts and opens the volume.
+    pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
+        Ok(Store::new(self.components.clone()).open_volume(VolumeId(0)).await?)
+    }
+}
+
+/// Keys with the engine's bytes and the content of all payloads.
+pub type Dump = BTreeMap<Bytes, (Bytes, Vec<Bytes>)>;
+
+pub async fn dump(read: &dyn Read) -> Result<Dump> {
+    let all = KeyRange { start: Bytes::from_static(&[0x10]), end: None };
+    let mut scan = read.scan(all).await?;
+    let mut dump = Dump::new();
+    loop {
+        let rows = scan.next(7).await?;
+        if rows.is_empty() {
+            return Ok(dump);
+        }
+        for row in rows {
+            let mut payloads = Vec::new();
+            for pointer in &row.value.pointers {
+                payloads.push(read.read_payload(pointer).await?);
+            }
+            dump.insert(row.key, (row.value.bytes, payloads));
+        }
+    }
+}

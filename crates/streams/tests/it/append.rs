@@ -1,0 +1,219 @@
+//! Appending and reading.
+
+use crate::world::{World, batches, id};
+use ballast_streams::testing::BatchBuilder;
+use ballast_streams::{AppendPart, Config, Error, FetchPart, FetchRequest, OffsetAt, Settings, TimestampType};
+use std::time::Duration;
+
+fn no_tail() -> Config {
+    Config { tail_bytes: 0, ..Config::default() }
+}
+
+#[tokio::test]
+async fn what_was_appended_is_read_from_memory_and_from_the_log() {
+    for config in [Config::default(), no_tail()] {
+        let world = World::with(config).await;
+        let id = id(&world.stream("s", 1).await, 0);
+        for (records, base) in [(3, 0), (1, 3), (5, 4)] {
+            let appended = world.append(id, &BatchBuilder::new().records(records)).await.unwrap();
+            assert_eq!((appended.base_offset, appended.log_start), (base, 0));
+        }
+        let all = world.fetch(id, 0, 1 << 20).await.unwrap();
+        assert_eq!(batches(&all), [(0, 3), (3, 1), (4, 5)]);
+        assert_eq!((all.high_watermark, all.log_start), (9, 0));
+        // From the middle of a batch the whole batch comes.
+        assert_eq!(batches(&world.fetch(id, 1, 1 << 20).await.unwrap())[0], (0, 3));
+        assert_eq!(batches(&world.fetch(id, 6, 1 << 20).await.unwrap()), [(4, 5)]);
+        // At least one batch, however small the limit; no more than fit.
+        assert_eq!(batches(&world.fetch(id, 0, 1).await.unwrap()), [(0, 3)]);
+        assert_eq!(batches(&world.fetch(id, 9, 1 << 20).await.unwrap()), []);
+        assert!(matches!(world.fetch(id, 10, 1).await, Err(Error::OffsetOutOfRange { start: 0, end: 9, .. })));
+        assert!(matches!(world.fetch(id, -1, 1).await, Err(Error::OffsetOutOfRange { .. })));
+    }
+}
+
+#[tokio::test]
+async fn large_bodies_and_several_batches_in_one_request_come_back_as_they_were() {
+    for config in [Config::default(), no_tail()] {
+        let world = World::with(config).await;
+        let id = id(&world.stream("s", 1).await, 0);
+        let large = BatchBuilder::new().records(7).value(vec![b'x'; 100_000]);
+        let two = [large.build(), BatchBuilder::new().records(2).build()].concat();
+        world.append_bytes(id, two.into()).await.unwrap();
+        assert_eq!(batches(&world.fetch(id, 0, 10 << 20).await.unwrap()), [(0, 7), (7, 2)]);
+        assert_eq!(batches(&world.fetch(id, 8, 10 << 20).await.unwrap()), [(7, 2)]);
+        assert_eq!(batches(&world.fetch(id, 0, large.build().len() + 10).await.unwrap()), [(0, 7)]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_one_commit_over_its_partitions_and_each_has_its_own_outcome() {
+    let world = World::new().await;
+    let stream = world.stream("s", 2).await;
+    let good = BatchBuilder::new().records(2).build();
+    let mut damaged = good.to_vec();
+    damaged[70] ^= 1;
+    let part = |partition, records: bytes::Bytes| AppendPart { id: id(&stream, partition), records };
+    let parts = vec![
+        part(1, good.clone()),
+        part(0, damaged.into()),
+        part(5, good.clone()),
+        part(1, good.clone()),
+        part(0, good),
+    ];
+    let results = world.streams.append(parts).await.durable().await;
+    assert_eq!(results[0].as_ref().unwrap().base_offset, 0);
+    assert!(matches!(results[1], Err(Error::DamagedBatch(_))));
+    assert!(matches!(results[2], Err(Error::UnknownPartition(5))));
+    assert!(matches!(results[3], Err(Error::InvalidBatch(_))), "one partition twice");
+    assert_eq!(results[4].as_ref().unwrap().base_offset, 0);
+}
+
+#[tokio::test]
+async fn what_producers_may_not_send_is_refused() {
+    let world = World::new().await;
+    let id = id(&world.stream("s", 1).await, 0);
+    let builder = BatchBuilder::new();
+    let with = |at: usize, byte: u8| {
+        let mut bytes = builder.build().to_vec();
+        bytes[at] = byte;
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes.into()
+    };
+    assert!(matches!(world.append_bytes(id, bytes::Bytes::new()).await, Err(Error::InvalidBatch(_))));
+    assert!(matches!(world.append_bytes(id, with(16, 1)).await, Err(Error::InvalidBatch(_))), "an old format");
+    assert!(matches!(world.append_bytes(id, with(22, 0x20)).await, Err(Error::InvalidBatch(_))), "a control batch");
+    assert!(
+        matches!(world.append_bytes(id, with(60, 2)).await, Err(Error::InvalidBatch(_))),
+        "a wrong number of records"
+    );
+    assert!(matches!(world.append_bytes(id, with(11, 255)).await, Err(Error::DamagedBatch(_))), "too long");
+    let cut = builder.build().slice(..40);
+    assert!(matches!(world.append_bytes(id, cut).await, Err(Error::DamagedBatch(_))));
+    let large = BatchBuilder::new().value(vec![0; 2 << 20]);
+    assert!(matches!(world.append(id, &large).await, Err(Error::BatchTooLarge { .. })));
+    assert_eq!(world.fetch(id, 0, 1).await.unwrap().high_watermark, 0);
+}
+
+#[tokio::test]
+async fn log_append_time_replaces_the_timestamps_and_the_crc_fits() {
+    let world = World::new().await;
+    let settings = Settings { timestamp_type: Some(TimestampType::LogAppendTime), ..Settings::default() };
+    let stream = world.streams.create(&world.call, "s", 1, settings).await.unwrap();
+    for value in [10, 100_000] {
+        let batch = BatchBuilder::new().records(2).value(vec![1; value]);
+        let appended = world.append(id(&stream, 0), &batch).await.unwrap();
+        assert_eq!(appended.append_ms, Some(world.streams.now_ms()));
+    }
+    let fetched = world.fetch(id(&stream, 0), 0, 1 << 20).await.unwrap();
+    assert_eq!(batches(&fetched).len(), 2);
+    let header = ballast_streams::batch::BatchHeader::parse(&fetched.records.concat()).unwrap();
+    assert!(header.is_log_append_time() && header.max_timestamp == world.streams.now_ms());
+}
+
+#[tokio::test]
+async fn nothing_is_shown_before_it_is_durable_and_a_crash_takes_only_that() {
+    let world = World::new().await;
+    let id = id(&world.stream("s", 1).await, 0);
+    world.append(id, &BatchBuilder::new().records(2)).await.unwrap();
+    let after = world.crash().await;
+    assert_eq!(batches(&after.fetch(id, 0, 1 << 20).await.unwrap()), [(0, 2)]);
+    let appended = after.append(id, &BatchBuilder::new().records(1)).await.unwrap();
+    assert_eq!(appended.base_offset, 2);
+}
+
+#[tokio::test]
+async fn a_producer_that_repeats_itself_is_recognised_also_after_a_crash() {
+    let mut world = World::new().await;
+    let id = id(&world.stream("s", 1).await, 0);
+    let batch = |sequence: i32| BatchBuilder::new().records(2).producer(9, 0, sequence);
+    for restart in [false, true] {
+        for (sequence, base) in [(0, 0), (2, 2), (4, 4)] {
+            assert_eq!(world.append(id, &batch(sequence)).await.unwrap().base_offset, base);
+        }
+        assert!(matches!(world.append(id, &batch(8)).await, Err(Error::OutOfOrderSequence { got: 8, last: 5 })));
+        let unknown = BatchBuilder::new().producer(10, 0, 5);
+        assert!(matches!(world.append(id, &unknown).await, Err(Error::UnknownProducer(10))));
+        assert_eq!(world.fetch(id, 6, 1).await.unwrap().high_watermark, 6);
+        if !restart {
+            world = world.crash().await;
+        }
+    }
+    let newer = BatchBuilder::new().producer(9, 1, 0);
+    assert_eq!(world.append(id, &newer).await.unwrap().base_offset, 6);
+    let world = world.crash().await;
+    assert!(matches!(world.append(id, &batch(6)).await, Err(Error::FencedProducer { got: 0, current: 1 })));
+}
+
+#[tokio::test]
+async fn producer_ids_are_never_given_twice() {
+    let world = World::new().await;
+    let first = world.streams.new_producer_id().await.unwrap();
+    let second = world.streams.new_producer_id().await.unwrap();
+    let third = world.crash().await.streams.new_producer_id().await.unwrap();
+    assert!(first < second && second < third, "{first} {second} {third}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_at_the_end_is_woken_by_the_append_and_by_nothing_else() {
+    let world = World::new().await;
+    let stream = world.stream("s", 3).await;
+    let parts =
+        (0..3).map(|partition| FetchPart { id: id(&stream, partition), offset: 0, bytes_max: 1 << 20 }).collect();
+    let request = FetchRequest { parts, bytes_max: 1 << 20, bytes_min: 1, wait: Duration::from_secs(3600) };
+    let streams = world.streams.clone();
+    let started = tokio::time::Instant::now();
+    let reader = tokio::spawn(async move { streams.fetch(&request).await });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.append(id(&stream, 2), &BatchBuilder::new()).await.unwrap();
+    let results = reader.await.unwrap();
+    assert_eq!(results[2].as_ref().unwrap().high_watermark, 1);
+    assert_eq!(started.elapsed().as_secs(), 10, "the reader was woken at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_waits_for_as_many_bytes_as_it_wants_and_no_longer_than_it_wants() {
+    let world = World::new().await;
+    let id = id(&world.stream("s", 1).await, 0);
+    let parts = vec![FetchPart { id, offset: 0, bytes_max: 1 << 20 }];
+    let request = FetchRequest { parts, bytes_max: 1 << 20, bytes_min: 500, wait: Duration::from_secs(60) };
+    let started = tokio::time::Instant::now();
+    let (results, ()) = tokio::join!(world.streams.fetch(&request), async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            world.append(id, &BatchBuilder::new().value(vec![0; 150])).await.unwrap();
+        }
+    });
+    assert_eq!(batches(results[0].as_ref().unwrap()).len(), 3);
+    assert_eq!(started.elapsed().as_secs(), 30);
+    let late = FetchRequest { bytes_min: 1 << 19, ..request };
+    let results = world.streams.fetch(&late).await;
+    assert_eq!((batches(results[0].as_ref().unwrap()).len(), started.elapsed().as_secs()), (3, 90));
+}
+
+#[tokio::test]
+async fn offsets_are_found_by_time() {
+    for config in [Config::default(), no_tail()] {
+        let world = World::with(config).await;
+        let id = id(&world.stream("s", 1).await, 0);
+        let found = async |at| world.streams.find_offset(id, at).await.unwrap().map(|found| found.offset);
+        assert_eq!(found(OffsetAt::Time(0)).await, None);
+        assert_eq!(found(OffsetAt::MaxTimestamp).await, None);
+        assert_eq!((found(OffsetAt::Earliest).await, found(OffsetAt::Latest).await), (Some(0), Some(0)));
+        for n in 0..200 {
+            world.append(id, &BatchBuilder::new().timestamps(&[n * 10, n * 10 + 5])).await.unwrap();
+        }
+        world.append(id, &BatchBuilder::new().timestamps(&[50, 9_000, 60])).await.unwrap();
+        for (time, offset) in [(0, 0), (1, 1), (5, 1), (6, 2), (1_000, 200), (1_994, 399), (1_996, 401), (9_000, 401)] {
+            assert_eq!(found(OffsetAt::Time(time)).await, Some(offset), "time {time}");
+        }
+        assert_eq!(found(OffsetAt::Time(9_001)).await, None);
+        assert_eq!(found(OffsetAt::MaxTimestamp).await, Some(401));
+        world.append(id, &BatchBuilder::new().timestamps(&[70])).await.unwrap();
+        world.streams.delete_records(id, Some(402)).await.unwrap();
+        assert_eq!(found(OffsetAt::MaxTimestamp).await, Some(403), "of what is left");
+        assert_eq!(found(OffsetAt::Time(1)).await, Some(402));
+        assert_eq!(found(OffsetAt::Time(71)).await, None);
+    }
+}

@@ -1,0 +1,107 @@
+//! Deleting by hand, by age and by size.
+
+use crate::world::{World, batches, id};
+use ballast_streams::testing::BatchBuilder;
+use ballast_streams::{Cleanup, CommittedOffset, Error, Membership, OffsetAt, PartitionId, Settings};
+use std::time::Duration;
+
+async fn filled(settings: Settings) -> (World, PartitionId) {
+    let world = World::new().await;
+    let stream = world.streams.create(&world.call, "s", 1, settings).await.unwrap();
+    for _ in 0..10 {
+        let now = world.streams.now_ms();
+        world.append(id(&stream, 0), &BatchBuilder::new().timestamps(&[now, now])).await.unwrap();
+        world.clock.advance(Duration::from_secs(1));
+    }
+    (world, id(&stream, 0))
+}
+
+async fn bounds(world: &World, id: PartitionId) -> (i64, i64) {
+    let fetched = world
+        .fetch(id, world.streams.find_offset(id, OffsetAt::Earliest).await.unwrap().unwrap().offset, 1)
+        .await
+        .unwrap();
+    (fetched.log_start, fetched.high_watermark)
+}
+
+#[tokio::test]
+async fn deleted_records_are_gone_also_after_a_crash_and_offsets_go_on() {
+    let (world, id) = filled(Settings::default()).await;
+    assert_eq!(world.streams.delete_records(id, Some(7)).await.unwrap(), 7);
+    assert_eq!(world.streams.delete_records(id, Some(3)).await.unwrap(), 7, "nothing comes back");
+    assert!(matches!(world.streams.delete_records(id, Some(21)).await, Err(Error::OffsetOutOfRange { .. })));
+    assert!(matches!(world.fetch(id, 6, 1).await, Err(Error::OffsetOutOfRange { start: 7, .. })));
+    assert_eq!(batches(&world.fetch(id, 7, 1).await.unwrap()), [(6, 2)], "the batch that holds it is whole");
+    let world = world.crash().await;
+    assert_eq!(bounds(&world, id).await, (7, 20));
+    assert_eq!(world.streams.delete_records(id, None).await.unwrap(), 20);
+    let world = world.crash().await;
+    assert_eq!(bounds(&world, id).await, (20, 20));
+    assert_eq!(world.append(id, &BatchBuilder::new()).await.unwrap().base_offset, 20);
+}
+
+#[tokio::test]
+async fn records_that_are_too_old_go() {
+    let (world, id) = filled(Settings { retention_ms: Some(5_000), ..Settings::default() }).await;
+    assert!(world.streams.retain().await.unwrap().complete);
+    assert_eq!(bounds(&world, id).await, (10, 20));
+    world.clock.advance(Duration::from_secs(60));
+    world.streams.retain().await.unwrap();
+    assert_eq!(bounds(&world, id).await, (20, 20));
+    assert_eq!(world.append(id, &BatchBuilder::new()).await.unwrap().base_offset, 20);
+}
+
+#[tokio::test]
+async fn records_that_are_too_many_go_in_whole_rows() {
+    let row = BatchBuilder::new().timestamps(&[0, 0]).build().len() as i64;
+    let (world, id) = filled(Settings { retention_bytes: Some(3 * row + 1), ..Settings::default() }).await;
+    world.streams.retain().await.unwrap();
+    let (start, end) = bounds(&world, id).await;
+    assert_eq!((start, end), (12, 20), "four rows stay: three would be less than what may stay");
+    assert_eq!(world.streams.partition_bytes(id).await.unwrap(), 4 * row as u64);
+}
+
+#[tokio::test]
+async fn compacted_and_endless_streams_keep_everything() {
+    for settings in [
+        Settings { retention_ms: Some(-1), ..Settings::default() },
+        Settings { retention_ms: Some(1), cleanup: Some(Cleanup::Compact), ..Settings::default() },
+    ] {
+        let (world, id) = filled(settings).await;
+        world.clock.advance(Duration::from_secs(3600 * 24 * 365));
+        world.streams.retain().await.unwrap();
+        assert_eq!(bounds(&world, id).await, (0, 20));
+    }
+}
+
+#[tokio::test]
+async fn silent_producers_are_forgotten_and_active_ones_are_not() {
+    let world = World::new().await;
+    let id = id(&world.stream("s", 1).await, 0);
+    let batch = |producer, sequence| BatchBuilder::new().producer(producer, 0, sequence);
+    world.append(id, &batch(1, 0)).await.unwrap();
+    world.clock.advance(Duration::from_secs(24 * 3600));
+    world.append(id, &batch(2, 0)).await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    world.streams.retain().await.unwrap();
+    assert!(matches!(world.append(id, &batch(1, 1)).await, Err(Error::UnknownProducer(1))));
+    world.append(id, &batch(2, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn offsets_of_dead_groups_and_dropped_streams_go() {
+    let world = World::new().await;
+    let (kept, dropped) = (world.stream("kept", 1).await, world.stream("dropped", 1).await);
+    let nobody = Membership { generation: -1, ..Membership::default() };
+    let offset = |stream| vec![(id(stream, 0), CommittedOffset { offset: 5, ..CommittedOffset::default() })];
+    world.append(id(&kept, 0), &BatchBuilder::new()).await.unwrap();
+    world.streams.commit_offsets("old", &nobody, offset(&kept)).await.unwrap();
+    world.clock.advance(Duration::from_secs(7 * 24 * 3600 + 1));
+    world.streams.commit_offsets("new", &nobody, offset(&kept)).await.unwrap();
+    world.streams.commit_offsets("gone", &nobody, offset(&dropped)).await.unwrap();
+    world.streams.remove(&world.call, &dropped).await.unwrap();
+    while world.tree.reap().await.unwrap() > 0 {}
+    assert!(world.streams.retain().await.unwrap().complete);
+    let groups: Vec<String> = world.streams.list_groups().await.unwrap().into_iter().map(|group| group.name).collect();
+    assert_eq!(groups, ["new"]);
+}
