@@ -3,6 +3,7 @@
 use crate::block::Block;
 use crate::budget::Budget;
 use crate::descriptor::Descriptor;
+use crate::epochs::Epochs;
 use crate::locks::Locks;
 use crate::lru::Lru;
 use crate::metrics::FilesMetrics;
@@ -25,7 +26,7 @@ pub struct Files {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// The key of a cached row: the inode, the node's epoch, the block.
+/// The key of a cached row: the file, its epoch, the block.
 pub(crate) type RowKey = (Ino, u64, u64);
 
 pub(crate) struct Inner {
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub budget: Budget,
     pub nodes: Mutex<HashMap<Ino, Arc<Node>>>,
     pub rows: Lru<RowKey, Arc<Block>>,
+    pub epochs: Epochs,
     /// Payload by its pointer: it never changes, so it is never out of date.
     pub content: Lru<Pointer, Bytes>,
     pub locks: Locks,
@@ -87,6 +89,7 @@ impl Files {
             budget: Budget::new(settings.dirty_bytes_max),
             nodes: Mutex::default(),
             rows: Lru::new(settings.row_cache_bytes),
+            epochs: Epochs::default(),
             content: Lru::new(settings.content_cache_bytes),
             locks: Locks::default(),
             metrics: FilesMetrics::default(),

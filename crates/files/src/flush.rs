@@ -18,7 +18,7 @@ use crate::limits::{
     SEGMENT_BYTES_MIN,
 };
 use crate::overlay::{Cover, Overlay};
-use crate::read::{block_offset, forget_rows, join, push_zeros, row_bytes};
+use crate::read::{block_offset, join, push_zeros, row_bytes};
 use crate::{Error, Files, Result};
 use ballast_store::{Batch, Payload, Position};
 use ballast_tree::Inode;
@@ -136,7 +136,7 @@ impl Files {
         let inode = self.inner.tree.inode(node.ino).await?;
         let base = Descriptor::decode(&inode.descriptor)?;
         node.commits.fetch_add(1, Ordering::AcqRel);
-        forget_rows(node);
+        self.forget_rows(node);
         let mut state = node.state.lock();
         (state.base, state.base_size, state.unsure) = (base, inode.size, false);
         Ok(())
@@ -166,7 +166,7 @@ impl Files {
         for _ in 0..MOVED_RETRIES_MAX {
             match self.commit_rows(node, &work, &payloads, &deleted).await {
                 Err(error) if error.is_payload_moved() => {
-                    forget_rows(node);
+                    self.forget_rows(node);
                     deleted = self.rows_of_whole_zeros(node, &work).await?;
                 }
                 done => return done,
@@ -215,7 +215,7 @@ impl Files {
             };
             self.inner.tree.update(ino, change).await?;
             (work.base, work.base_size) = (base, size);
-            forget_rows(node);
+            self.forget_rows(node);
             let mut state = node.state.lock();
             (state.base, state.base_size) = (work.base.clone(), size);
         }
@@ -396,13 +396,13 @@ impl Files {
     }
 
     fn cache_rows(&self, node: &NodeRef, rows: BTreeMap<u64, NewRow>, deleted: &[(u64, u64)]) {
-        let epoch = node.rows_epoch.load(Ordering::Acquire);
+        let epoch = self.inner.epochs.of(node.ino);
         for (number, row) in rows {
             let bytes = row_bytes(&row.block);
             self.inner.rows.put((node.ino, epoch, number), Arc::new(row.block), bytes);
         }
         if deleted.len() > 64 {
-            forget_rows(node);
+            self.forget_rows(node);
         } else {
             for (number, _) in deleted {
                 self.inner.rows.put((node.ino, epoch, *number), Arc::default(), row_bytes(&Block::default()));

@@ -23,6 +23,7 @@ mod budget;
 pub mod config;
 pub mod copy;
 mod descriptor;
+mod epochs;
 pub mod error;
 pub mod files;
 mod flush;

@@ -56,6 +56,9 @@ pub const DELETES_PER_COMMIT: usize = 10_000;
 /// Rows asked of a scan at once.
 pub const SCAN_ROWS: usize = 1_000;
 
+/// Files whose cached rows were forgotten since the last time all were: bounds the map that remembers it.
+pub const EPOCHS_MAX: usize = 64 << 10;
+
 /// Attempts to catch payload that keeps moving. Each settling round moves a payload once.
 pub const MOVED_RETRIES_MAX: usize = 16;
 

@@ -18,8 +18,6 @@ pub(crate) struct Node {
     pub state: Mutex<State>,
     /// Held by the one flush, or other change of the committed bytes, that is under way.
     pub turn: tokio::sync::Mutex<()>,
-    /// Part of the key of cached rows: raised when all of them are out of date.
-    pub rows_epoch: AtomicU64,
     /// Commits of rows so far: tells a reader of the index that what it read may be old.
     pub commits: AtomicU64,
     /// A background flush is on its way.
@@ -73,7 +71,6 @@ impl Node {
             ino,
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
-            rows_epoch: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             flush_queued: AtomicBool::new(false),
         }

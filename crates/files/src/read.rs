@@ -46,7 +46,7 @@ impl Files {
         for _ in 0..MOVED_RETRIES_MAX {
             let plan = plan(node, offset, length);
             match self.fetch(node, plan).await {
-                Err(error) if error.is_payload_moved() => forget_rows(node),
+                Err(error) if error.is_payload_moved() => self.forget_rows(node),
                 done => {
                     let parts = done?;
                     self.inner.metrics.read_bytes.inc_by(parts.iter().map(|part| part.len() as u64).sum());
@@ -127,7 +127,7 @@ impl Files {
 
     /// The row of a block, from the cache or the index; a block without a row has no pieces.
     pub(crate) async fn block(&self, node: &NodeRef, number: u64) -> Result<Arc<Block>> {
-        let key = (node.ino, node.rows_epoch.load(Ordering::Acquire), number);
+        let key = (node.ino, self.inner.epochs.of(node.ino), number);
         let commits = node.commits.load(Ordering::Acquire);
         if let Some(block) = self.inner.rows.get(&key) {
             return Ok(block);
@@ -155,6 +155,11 @@ impl Files {
                 found.push((Block::number_of(&row.key)?, row.value));
             }
         }
+    }
+
+    /// Drops all cached rows of a file.
+    pub(crate) fn forget_rows(&self, node: &NodeRef) {
+        self.inner.epochs.begin(node.ino);
     }
 
     /// Starts to read what a sequential reader will want next.
@@ -273,11 +278,6 @@ pub(crate) fn block_offset(offset: u64) -> u32 {
 /// Bytes that a cached row takes up, about.
 pub(crate) fn row_bytes(block: &Block) -> usize {
     128 + size_of_val(block.pieces())
-}
-
-/// Drops all cached rows of a file.
-pub(crate) fn forget_rows(node: &NodeRef) {
-    node.rows_epoch.fetch_add(1, Ordering::AcqRel);
 }
 
 /// The parts as one buffer, without a copy if there is only one.

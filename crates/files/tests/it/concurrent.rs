@@ -1,8 +1,8 @@
 //! Many tasks on few files.
 
+use crate::shifting::ShiftingVolume;
 use crate::{World, both, root};
 use ballast_files::Settings;
-use ballast_store::MemoryVolume;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 async fn writers_readers_and_syncs_of_one_file_do_not_disturb_each_other() {
     // A small budget, so that pressure is part of the game.
     let settings = Settings { dirty_bytes_max: 256 << 10, content_cache_bytes: 1 << 20, row_cache_bytes: 64 << 10 };
-    let world = Arc::new(World::open(MemoryVolume::new(), &settings).await);
+    let world = Arc::new(World::open(ShiftingVolume::default(), &settings).await);
     let file = world.create("f").await;
     const BLOCK: u64 = 5000;
     const ROUNDS: u32 = 60;
@@ -47,6 +47,13 @@ async fn writers_readers_and_syncs_of_one_file_do_not_disturb_each_other() {
             }
         }));
     }
+    let world_to_settle = Arc::clone(&world);
+    tasks.push(tokio::spawn(async move {
+        for _ in 0..50 {
+            world_to_settle.volume.shift().await;
+            tokio::task::yield_now().await;
+        }
+    }));
     for task in tasks {
         task.await.expect("no task fails");
     }

@@ -3,25 +3,27 @@
 mod concurrent;
 mod model;
 mod semantics;
+mod shifting;
 
 use ballast_files::{Files, Open, Settings};
 use ballast_runtime::{Clock, ManualClock};
-use ballast_store::{MemoryVolume, Volume};
+use ballast_store::Volume;
 use ballast_tree::{Inode, NewInode, Tree};
 use ballast_types::{Call, Ino, Kind, Name};
 use bytes::Bytes;
+use shifting::ShiftingVolume;
 use std::sync::Arc;
 
 /// A volume with its tree and its files.
 pub struct World {
-    pub volume: MemoryVolume,
+    pub volume: ShiftingVolume,
     pub tree: Tree,
     pub files: Files,
     pub clock: ManualClock,
 }
 
 impl World {
-    pub async fn open(volume: MemoryVolume, settings: &Settings) -> Self {
+    pub async fn open(volume: ShiftingVolume, settings: &Settings) -> Self {
         let clock = ManualClock::at(1_000_000_000);
         let (shared, ticking): (Arc<dyn Volume>, Arc<dyn Clock>) = (Arc::new(volume.clone()), Arc::new(clock.clone()));
         let tree = Tree::open(Arc::clone(&shared), Arc::clone(&ticking), (0, 0)).await.expect("the volume is fine");
@@ -30,7 +32,7 @@ impl World {
     }
 
     pub async fn new() -> Self {
-        Self::open(MemoryVolume::new(), &Settings::default()).await
+        Self::open(ShiftingVolume::default(), &Settings::default()).await
     }
 
     /// What is left after a crash and a restart.

@@ -27,6 +27,7 @@ enum Step {
     Sync { file: usize },
     Remove { file: usize },
     Tick,
+    Shift,
     Crash,
 }
 
@@ -58,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => file.clone().prop_map(|file| Step::Sync { file }),
         1 => file.prop_map(|file| Step::Remove { file }),
         1 => Just(Step::Tick),
+        2 => Just(Step::Shift),
         1 => Just(Step::Crash),
     ]
 }
@@ -220,6 +222,7 @@ async fn run(steps: Vec<Step>) {
                 world.volume.durable(world.volume.position()).await.expect("the volume works");
                 model.committed = vec![model.now.clone()];
             }
+            Step::Shift => world.volume.shift().await,
             Step::Crash => {
                 world = world.crash().await;
                 model.crashed(&world).await;

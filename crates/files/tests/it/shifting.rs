@@ -1,0 +1,133 @@
+//! A volume in memory whose payload moves, as settling moves it in the real one.
+
+use async_trait::async_trait;
+use ballast_store::{
+    Batch, Error, Isolation, KeyRange, MemoryVolume, Mutation, Payload, Pointer, Position, Read, Result, Scan,
+    SnapshotEntry, Transaction, Value, Volume, VolumeStats,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// See the module. Clones share one volume.
+#[derive(Clone, Debug, Default)]
+pub struct ShiftingVolume {
+    memory: MemoryVolume,
+    /// Where payload was and is no more.
+    left: Arc<Mutex<HashSet<Pointer>>>,
+}
+
+impl ShiftingVolume {
+    pub fn crash(&self) -> Self {
+        Self { memory: self.memory.crash(), left: Arc::clone(&self.left) }
+    }
+
+    pub fn rows(&self) -> BTreeMap<Bytes, Value> {
+        self.memory.rows()
+    }
+
+    /// Moves all payload to new places and changes the rows that point at it.
+    pub async fn shift(&self) {
+        for (key, value) in self.memory.rows() {
+            let mut moved = value.clone();
+            let mut batch = Batch::new();
+            for pointer in &mut moved.pointers {
+                let payload = self.memory.read_payload(pointer).await.expect("the model keeps everything");
+                let written = self.memory.write_segment(vec![payload]).await.expect("it is open");
+                batch.hold(&written[0]);
+                *pointer = written[0].pointer;
+            }
+            // Under the lock that commits take, so that none gets in between.
+            let mut left = self.left.lock();
+            if value.pointers.is_empty() || self.memory.rows().get(&key) != Some(&value) {
+                continue;
+            }
+            left.extend(value.pointers.iter().copied());
+            batch.put_with_payload(key, moved.bytes, moved.pointers);
+            let committed = futures::executor::block_on(self.memory.commit(batch)).expect("it is open");
+            futures::executor::block_on(self.memory.durable(committed)).expect("it is open");
+        }
+    }
+}
+
+#[async_trait]
+impl Read for ShiftingVolume {
+    async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.memory.get(key).await
+    }
+
+    async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
+        self.memory.scan(range).await
+    }
+
+    async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        if self.left.lock().contains(pointer) {
+            return Err(Error::PayloadMoved);
+        }
+        self.memory.read_payload(pointer).await
+    }
+}
+
+#[async_trait]
+impl Volume for ShiftingVolume {
+    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
+        self.memory.append_payload(parts).await
+    }
+
+    async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
+        self.memory.write_segment(payloads).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Position> {
+        let left = self.left.lock();
+        let points_there = |mutation: &Mutation| match mutation {
+            Mutation::Put { value, .. } => value.pointers.iter().any(|pointer| left.contains(pointer)),
+            Mutation::Delete { .. } => false,
+        };
+        if batch.mutations().iter().any(points_there) {
+            return Err(Error::PayloadMoved);
+        }
+        futures::executor::block_on(self.memory.commit(batch))
+    }
+
+    async fn durable(&self, position: Position) -> Result<()> {
+        self.memory.durable(position).await
+    }
+
+    fn position(&self) -> Position {
+        self.memory.position()
+    }
+
+    async fn begin(&self, isolation: Isolation) -> Result<Box<dyn Transaction>> {
+        self.memory.begin(isolation).await
+    }
+
+    async fn cut(&self) -> Result<Arc<dyn Read>> {
+        self.memory.cut().await
+    }
+
+    async fn create_snapshot(&self, name: &str) -> Result<SnapshotEntry> {
+        self.memory.create_snapshot(name).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        self.memory.snapshots().await
+    }
+
+    async fn open_snapshot(&self, name: &str) -> Result<Arc<dyn Read>> {
+        self.memory.open_snapshot(name).await
+    }
+
+    async fn delete_snapshot(&self, name: &str) -> Result<()> {
+        self.memory.delete_snapshot(name).await
+    }
+
+    fn stats(&self) -> VolumeStats {
+        self.memory.stats()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.memory.close().await
+    }
+}
