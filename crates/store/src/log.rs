@@ -230,15 +230,6 @@ impl Log {
         if entry.condemned { None } else { entry.hold() }
     }
 
-    /// The files with durable groups, oldest first.
-    /// Keeps the file that the pointer names while a write that points into it is under way; `None` if the file is
-    /// gone or condemned.
-    pub fn hold(&self, pointer: &Pointer) -> Hold {
-        let state = self.shared.state.lock();
-        let entry = FileId::of(pointer.place).and_then(|id| state.files.get(id)).filter(|entry| !entry.condemned)?;
-        entry.hold()
-    }
-
     /// The places that a [`LogFile`] stands for: one file, or a run of objects.
     pub fn places(&self, file: LogFile) -> Vec<crate::pointer::Place> {
         self.shared.state.lock().files.inside(file).into_iter().map(FileId::place).collect()
@@ -252,6 +243,7 @@ impl Log {
         }
     }
 
+    /// The files with durable groups, oldest first.
     pub fn files(&self) -> Vec<LogFile> {
         let state = self.shared.state.lock();
         state.files.list(state.durable.end)

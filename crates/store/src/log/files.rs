@@ -89,8 +89,15 @@ impl Files {
             place: id.place(),
             start: entry.start,
             end: entry.end.min(durable),
+            condemned: entry.condemned,
         };
         filled.map(shown).collect()
+    }
+
+    /// The ids of what a [`LogFile`] stands for.
+    pub fn inside(&self, file: LogFile) -> Vec<FileId> {
+        let inside = |entry: &FileEntry| entry.start >= file.start && entry.start < file.end;
+        self.entries.iter().filter(|(_, entry)| inside(entry)).map(|(id, _)| *id).collect()
     }
 
     /// Condemns, from the oldest on, what ends at or before `position`, up to the first file that is held.
