@@ -5,6 +5,8 @@
 
 use crate::Engines;
 use ballast_runtime::Shutdown;
+use ballast_streams::Streams;
+use ballast_streams::background::retention;
 use ballast_tree::Tree;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ pub struct Job {
 
 /// The jobs of a server.
 pub fn jobs(engines: &Engines) -> Vec<Job> {
-    vec![reap(&engines.tree)]
+    vec![reap(&engines.tree), retain(&engines.streams)]
 }
 
 /// Empties inodes that lost their last name and their last user.
@@ -44,6 +46,24 @@ fn reap(tree: &Tree) -> Job {
             Box::pin(async move {
                 let reaped = tree.reap().await?;
                 tracing::debug!(reaped, "inodes emptied");
+                Ok(())
+            })
+        }),
+    }
+}
+
+/// Removes records that are older or more than their stream keeps.
+fn retain(streams: &Streams) -> Job {
+    let streams = streams.clone();
+    Job {
+        name: "retain",
+        interval: retention::INTERVAL,
+        woken: None,
+        tick: Arc::new(move || {
+            let streams = streams.clone();
+            Box::pin(async move {
+                // A tick is bounded; what is left is taken up at once.
+                while !streams.retain().await?.complete {}
                 Ok(())
             })
         }),

@@ -8,6 +8,7 @@ use crate::{Components, Settings, advised, background, http, limits, mount, volu
 use anyhow::Context;
 use ballast_api::Status;
 use ballast_fuse::Mount;
+use ballast_kafka::Kafka;
 use ballast_runtime::Shutdown;
 use ballast_tree::Tree;
 use std::net::SocketAddr;
@@ -71,6 +72,11 @@ impl Server {
             http::State { engines: engines_of_state, clock, metrics, settings, listeners: served, started, serving };
         let state = Arc::new(state);
         let tasks = TaskTracker::new();
+        if let Some(listener) = listeners.kafka {
+            let (advertised, call) = (listener.local_addr()?, state.call());
+            let kafka = ballast_kafka::Settings::new(advertised, Arc::new(move |_| call.clone()));
+            tasks.spawn(Kafka::serve(listener, engines.streams.clone(), kafka, shutdown.clone()));
+        }
         tasks.spawn(http::serve(listeners.http, Arc::clone(&state), shutdown.clone()));
         Ok(Self { opened, engines, shutdown, mount, listeners: tasks, jobs, http, state })
     }
