@@ -2,6 +2,7 @@
 
 use crate::groups::Groups;
 use crate::keys;
+use crate::partition::ahead::ReadAhead;
 use crate::partition::tail::TailBudget;
 use crate::partition::{Partition, PartitionId, registry::Registry};
 use crate::stream::{Descriptor, Stream};
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub random: Random,
     pub partitions: Registry,
     pub tail: TailBudget,
+    pub ahead: ReadAhead,
     pub producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
     pub groups: Groups,
     /// Where the next tick of retention goes on.
@@ -54,6 +56,7 @@ impl Streams {
         let inner = Arc::new(Inner {
             tail: TailBudget::new(config.tail_bytes),
             groups: Groups::new(config.group_initial_delay, random.clone()),
+            ahead: ReadAhead::default(),
             volume,
             tree,
             clock,
