@@ -47,6 +47,13 @@ pub struct Fetched {
 impl Streams {
     /// Reads partitions. Waits up to `wait` for `bytes_min`; an error in any part is answered at once.
     pub async fn fetch(&self, request: &FetchRequest) -> Vec<Result<Fetched>> {
+        let results = self.fetch_or_wait(request).await;
+        self.inner.counters.fetches.inc();
+        self.inner.counters.fetched_bytes.inc_by(bytes_of(&results) as u64);
+        results
+    }
+
+    async fn fetch_or_wait(&self, request: &FetchRequest) -> Vec<Result<Fetched>> {
         let deadline = Instant::now() + request.wait;
         let first = self.inner.fetch_all(request).await;
         if request.wait.is_zero() || is_enough(&first, request) {
@@ -68,8 +75,11 @@ impl Streams {
 }
 
 fn is_enough(results: &[Result<Fetched>], request: &FetchRequest) -> bool {
-    let bytes: usize = results.iter().map(|result| result.as_ref().map_or(0, |fetched| fetched.bytes)).sum();
-    results.iter().any(Result::is_err) || bytes >= request.bytes_min.min(request.bytes_max)
+    results.iter().any(Result::is_err) || bytes_of(results) >= request.bytes_min.min(request.bytes_max)
+}
+
+fn bytes_of(results: &[Result<Fetched>]) -> usize {
+    results.iter().map(|result| result.as_ref().map_or(0, |fetched| fetched.bytes)).sum()
 }
 
 impl Inner {
@@ -135,6 +145,7 @@ impl Inner {
         at_least_one: bool,
     ) -> Result<Read> {
         let id = partition.id;
+        self.counters.log_reads.inc();
         let mut read = match self.ahead.take(id, offset).await {
             Some(Ok(read)) if read.bytes > 0 => read,
             _ => self.read_log(id, offset, end, bytes_max, at_least_one).await?,
