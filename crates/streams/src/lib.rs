@@ -14,6 +14,7 @@ pub mod error;
 pub mod groups;
 mod keys;
 pub mod limits;
+mod metrics;
 pub mod names;
 pub mod partition;
 mod records;

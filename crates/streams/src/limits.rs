@@ -41,11 +41,19 @@ pub const SMALL_BATCH_BYTES: usize = 4 << 10;
 /// Memory that an entry of the tail costs beside its bytes.
 pub const TAIL_ENTRY_OVERHEAD: usize = 256;
 
-/// Index rows read at once when reading behind the tail.
+/// Index rows read at once when looking for one.
 pub const SCAN_ROWS: usize = 64;
 
+/// Index rows read at once for a fetch: a MiB of small appends has a thousand.
+pub const FETCH_ROWS: usize = 256;
+
 /// Payloads that one fetch reads at the same time.
-pub const READS_IN_FLIGHT: usize = 8;
+pub const READS_IN_FLIGHT: usize = 16;
+
+/// Answers that are read ahead, for as many readers that are catching up, and bytes of each: 64 MiB in all, unless
+/// record batches are larger than usual.
+pub const READS_AHEAD_MAX: usize = 32;
+pub const READ_AHEAD_BYTES: usize = 2 << 20;
 
 /// How often a read that found its payload moved starts again: settling moves a payload once.
 pub const MOVED_RETRIES: usize = 8;

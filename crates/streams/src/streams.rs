@@ -2,11 +2,14 @@
 
 use crate::groups::Groups;
 use crate::keys;
+use crate::metrics::Counters;
+use crate::partition::ahead::ReadAhead;
 use crate::partition::tail::TailBudget;
 use crate::partition::{Partition, PartitionId, registry::Registry};
 use crate::stream::{Descriptor, Stream};
 use crate::{Error, Result};
 use async_trait::async_trait;
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Clock, Random};
 use ballast_store::{Read, Volume};
 use ballast_tree::{Content, Inode, Tree};
@@ -42,6 +45,8 @@ pub(crate) struct Inner {
     pub random: Random,
     pub partitions: Registry,
     pub tail: TailBudget,
+    pub ahead: ReadAhead,
+    pub counters: Counters,
     pub producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
     pub groups: Groups,
     /// Where the next tick of retention goes on.
@@ -54,6 +59,8 @@ impl Streams {
         let inner = Arc::new(Inner {
             tail: TailBudget::new(config.tail_bytes),
             groups: Groups::new(config.group_initial_delay, random.clone()),
+            ahead: ReadAhead::default(),
+            counters: Counters::default(),
             volume,
             tree,
             clock,
@@ -64,6 +71,11 @@ impl Streams {
         });
         inner.tree.register(Arc::new(StreamContent(Arc::downgrade(&inner))));
         Self { inner }
+    }
+
+    /// Shows the engine's counters under `ballast_streams_`.
+    pub fn register(&self, metrics: &Metrics) {
+        self.inner.counters.register(metrics);
     }
 
     pub fn tree(&self) -> &Tree {

@@ -121,6 +121,7 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
             Err(error) => results[index] = Err(error),
         }
     }
+    inner.counters.refused.inc_by((results.len() - placed.len()) as u64);
     let committed = commit(inner, batch).await;
     if let Err(error) = &committed {
         return fail(inner, placed, error, results);
@@ -320,7 +321,9 @@ impl Placed {
         self.writer.bytes_so_far = row.bytes_so_far;
         self.writer.max_timestamp_so_far = row.max_timestamp_so_far;
         self.writer.max_timestamp_at = row.max_timestamp_at;
-        let bytes = self.batches.iter().map(StoredBatch::len).sum();
+        let bytes: usize = self.batches.iter().map(StoredBatch::len).sum();
+        inner.counters.appends.inc();
+        inner.counters.appended_bytes.inc_by(bytes as u64);
         {
             let mut shared = self.partition.shared.lock();
             shared.next_offset = last_offset + 1;

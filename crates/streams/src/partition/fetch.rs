@@ -47,6 +47,13 @@ pub struct Fetched {
 impl Streams {
     /// Reads partitions. Waits up to `wait` for `bytes_min`; an error in any part is answered at once.
     pub async fn fetch(&self, request: &FetchRequest) -> Vec<Result<Fetched>> {
+        let results = self.fetch_or_wait(request).await;
+        self.inner.counters.fetches.inc();
+        self.inner.counters.fetched_bytes.inc_by(bytes_of(&results) as u64);
+        results
+    }
+
+    async fn fetch_or_wait(&self, request: &FetchRequest) -> Vec<Result<Fetched>> {
         let deadline = Instant::now() + request.wait;
         let first = self.inner.fetch_all(request).await;
         if request.wait.is_zero() || is_enough(&first, request) {
@@ -68,12 +75,15 @@ impl Streams {
 }
 
 fn is_enough(results: &[Result<Fetched>], request: &FetchRequest) -> bool {
-    let bytes: usize = results.iter().map(|result| result.as_ref().map_or(0, |fetched| fetched.bytes)).sum();
-    results.iter().any(Result::is_err) || bytes >= request.bytes_min.min(request.bytes_max)
+    results.iter().any(Result::is_err) || bytes_of(results) >= request.bytes_min.min(request.bytes_max)
+}
+
+fn bytes_of(results: &[Result<Fetched>]) -> usize {
+    results.iter().map(|result| result.as_ref().map_or(0, |fetched| fetched.bytes)).sum()
 }
 
 impl Inner {
-    async fn fetch_all(&self, request: &FetchRequest) -> Vec<Result<Fetched>> {
+    async fn fetch_all(self: &Arc<Self>, request: &FetchRequest) -> Vec<Result<Fetched>> {
         let mut results = Vec::with_capacity(request.parts.len());
         let mut left = request.bytes_max;
         let mut nothing_yet = true;
@@ -97,7 +107,7 @@ impl Inner {
         }
     }
 
-    async fn fetch_one(&self, part: &FetchPart, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
+    async fn fetch_one(self: &Arc<Self>, part: &FetchPart, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
         let (_, partition) = self.known_partition(part.id).await?;
         let mut fetched = Fetched::default();
         let end = {
@@ -120,22 +130,51 @@ impl Inner {
             }
             end
         };
-        let read = self.read_cold(&partition, part.offset, end, bytes_max, at_least_one).await?;
+        let read = self.read_behind(&partition, part.offset, end, bytes_max, at_least_one).await?;
         (fetched.records, fetched.bytes) = (read.parts, read.bytes);
         Ok(fetched)
     }
 
+    /// Reads what is not in memory, and starts to read what follows.
+    async fn read_behind(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        offset: i64,
+        end: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Read> {
+        let id = partition.id;
+        self.counters.log_reads.inc();
+        let mut read = match self.ahead.take(id, offset).await {
+            Some(Ok(read)) if read.bytes > 0 => read,
+            _ => self.read_log(id, offset, end, bytes_max, at_least_one).await?,
+        };
+        read.shorten(bytes_max);
+        if read.bytes > bytes_max && !at_least_one {
+            return Ok(Read::default());
+        }
+        let next = read.next_offset;
+        let in_memory = partition.shared.lock().tail.start().is_some_and(|start| start <= next);
+        if read.bytes > 0 && next < end && !in_memory && !self.ahead.has(id, next) {
+            let (inner, bytes_max) = (Arc::clone(self), bytes_max.min(limits::READ_AHEAD_BYTES));
+            let ahead = tokio::spawn(async move { inner.read_log(id, next, end, bytes_max, true).await });
+            self.ahead.keep(id, next, ahead);
+        }
+        Ok(read)
+    }
+
     /// Reads from the log and segments. Starts again if payload has settled meanwhile.
-    async fn read_cold(
+    async fn read_log(
         &self,
-        partition: &Partition,
+        id: PartitionId,
         offset: i64,
         end: i64,
         bytes_max: usize,
         at_least_one: bool,
     ) -> Result<Read> {
         for _ in 0..limits::MOVED_RETRIES {
-            match self.read_rows(partition.id, offset, end, bytes_max, at_least_one).await {
+            match self.read_rows(id, offset, end, bytes_max, at_least_one).await {
                 Err(Error::Store(ballast_store::Error::PayloadMoved)) => {}
                 done => return done,
             }
@@ -154,9 +193,12 @@ impl Inner {
         let mut rows = Vec::new();
         let mut bytes = 0;
         let mut scan = self.volume.scan(crate::keys::index::range_from(id, offset)).await?;
+        // A row may be an answer by itself, or a thousandth of one.
+        let mut page_rows = 8;
         'pages: loop {
-            let page = scan.next(limits::SCAN_ROWS).await?;
-            let last_page = page.len() < limits::SCAN_ROWS;
+            let page = scan.next(page_rows).await?;
+            let last_page = page.len() < page_rows;
+            page_rows = limits::FETCH_ROWS.min(2 * page_rows);
             for row in page {
                 let row = load::indexed(row)?;
                 if row.last_offset >= end || (bytes >= bytes_max && !rows.is_empty()) {

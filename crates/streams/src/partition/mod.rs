@@ -13,10 +13,12 @@
 //! | [`producers`] | which batches a producer has written already |
 //! | [`tail`] | the newest batches in memory |
 //! | [`fetch`] | reading, and waiting for more |
+//! | [`ahead`] | what a reader further back will ask for next, read before it asks |
 //! | [`lookup`] | offsets by time |
 //! | [`trim`] | deleting from the start |
 //! | [`load`], [`registry`] | from rows into memory, and how much of that at once |
 
+pub(crate) mod ahead;
 pub(crate) mod append;
 pub(crate) mod fetch;
 pub(crate) mod load;

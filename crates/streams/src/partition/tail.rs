@@ -69,6 +69,18 @@ pub(crate) struct Read {
 }
 
 impl Read {
+    /// Drops whole batches from the end until no more than `bytes_max` are left, or one batch. Each part must be a
+    /// whole batch.
+    pub fn shorten(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max && self.parts.len() > 1 {
+            if let Some(part) = self.parts.pop() {
+                self.bytes -= part.len();
+                // The first bytes of a batch are its offset.
+                self.next_offset = part.first_chunk().map_or(self.next_offset, |bytes| i64::from_be_bytes(*bytes));
+            }
+        }
+    }
+
     /// Adds a batch if there is room for it; whether there was.
     pub fn take(&mut self, batch: &StoredBatch, bytes_max: usize, at_least_one: bool) -> bool {
         let fits = self.bytes + batch.len() <= bytes_max || (at_least_one && self.bytes == 0);
