@@ -1,7 +1,7 @@
 //! What a log does when nothing goes wrong.
 
 use crate::disk::{RealDisk, SimDisk, SimFaults};
-use crate::log::{Drive, Log, Medium, NoListener, Opened, Record, Replay, Settings, open};
+use crate::log::{Drive, Log, LogFile, Medium, NoListener, Opened, Record, Replay, Settings, open};
 use crate::{Error, Position};
 use ballast_runtime::Random;
 use bytes::Bytes;
