@@ -96,3 +96,39 @@ impl Reserved {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ballast_store::MemoryVolume;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn numbers_of_several_blocks_are_given_out_once_also_over_a_crash() {
+        let volume = MemoryVolume::new();
+        let mut seen = BTreeSet::new();
+        for crashed in [false, true] {
+            let left = if crashed { volume.crash() } else { volume.clone() };
+            let numbers = Arc::new(Numbers::open(&left).await.unwrap());
+            let tasks: Vec<_> = (0..8)
+                .map(|_| {
+                    let (numbers, volume) = (Arc::clone(&numbers), left.clone());
+                    tokio::spawn(async move {
+                        let mut own = Vec::new();
+                        for _ in 0..2000 {
+                            own.push(numbers.next(&volume).await.unwrap());
+                        }
+                        own
+                    })
+                })
+                .collect();
+            for task in tasks {
+                for ino in task.await.unwrap() {
+                    assert!(seen.insert(ino), "{ino} was given out twice");
+                }
+            }
+        }
+        assert!(seen.first().is_some_and(|first| *first > Ino::ROOT));
+    }
+}

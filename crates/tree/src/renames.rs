@@ -1,31 +1,28 @@
 //! Tells whether a path that was put together from several inodes ever was one.
+//!
+//! A path is read name by name. If a rename became visible between two of them, the whole may be a path that
+//! never was; so renames are counted, and may be held off for the moment that a walk through memory takes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use parking_lot::{RwLock, RwLockReadGuard};
 
-/// Counts renames at both ends of their becoming visible.
+/// The number of renames that became visible.
 #[derive(Default)]
-pub struct Renames {
-    begun: AtomicU64,
-    ended: AtomicU64,
-}
+pub struct Renames(RwLock<u64>);
 
 impl Renames {
-    /// Makes a rename visible.
+    /// Makes a rename visible. Short: nothing in it waits.
     pub fn during<T>(&self, publish: impl FnOnce() -> T) -> T {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let published = publish();
-        self.ended.fetch_add(1, Ordering::SeqCst);
-        published
+        let mut count = self.0.write();
+        *count += 1;
+        publish()
     }
 
-    /// `None` while a rename is becoming visible.
-    pub fn quiet(&self) -> Option<u64> {
-        let ended = self.ended.load(Ordering::SeqCst);
-        (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
+    pub fn count(&self) -> u64 {
+        *self.0.read()
     }
 
-    /// True if no rename became visible since [`Renames::quiet`] answered so.
-    pub fn none_since(&self, quiet: u64) -> bool {
-        self.begun.load(Ordering::SeqCst) == quiet
+    /// No rename becomes visible while this is held. Not to be held over anything that waits.
+    pub fn hold_off(&self) -> RwLockReadGuard<'_, u64> {
+        self.0.read()
     }
 }

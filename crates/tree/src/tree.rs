@@ -436,38 +436,78 @@ impl Inner {
         Ok(Some(self.fill_under_lock(ino).await?))
     }
 
-    /// Walks from the inode to the root. Starts again if a name on the way changed meanwhile.
+    /// Walks from the inode to the root: in memory if everything on the way is hot, with renames held off. Else
+    /// it reads, and starts again if a name changed meanwhile; what it read is hot then.
     pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
         for _ in 0..limits::ATTEMPTS_MAX {
-            if let Some(quiet) = self.renames.quiet() {
-                let names = self.names_to_root(ino).await;
-                if self.renames.none_since(quiet) {
-                    return names.map(|names| names.into_iter().rev().collect());
-                }
+            if let Some(path) = self.hot_path_of(ino)? {
+                return Ok(path);
             }
-            tokio::task::yield_now().await;
+            let before = self.renames.count();
+            let path = self.cold_path_of(ino).await;
+            let passing = matches!(&path, Err(Error::Stale(gone)) if *gone != ino);
+            if !passing && self.renames.count() == before {
+                return path;
+            }
         }
         Err(Error::Store(ballast_store::Error::Conflict))
     }
 
-    async fn names_to_root(&self, ino: Ino) -> Result<Vec<Name>> {
-        let mut names = Vec::new();
-        let mut at = ino;
-        while at != Ino::ROOT {
-            let inode = self.inode(at).await?;
-            let (parent, name) =
-                inode.parent.clone().ok_or_else(|| Error::NotFound(format!("a path of inode {ino}")))?;
-            names.push(name);
-            at = parent;
-            if names.len() > limits::DEPTH_MAX {
-                return Err(Error::corrupt(format!("inode {ino} has no way to the root")));
+    fn hot_path_of(&self, ino: Ino) -> Result<Option<TreePath>> {
+        let _still = self.renames.hold_off();
+        let mut way = Way::new(ino);
+        while let Some(at) = way.next() {
+            match self.cache.inode(at) {
+                Some(inode) => way.step(&inode)?,
+                None => return Ok(None),
             }
         }
-        Ok(names)
+        Ok(Some(way.path()))
+    }
+
+    async fn cold_path_of(&self, ino: Ino) -> Result<TreePath> {
+        let mut way = Way::new(ino);
+        while let Some(at) = way.next() {
+            way.step(&*self.inode(at).await?)?;
+        }
+        Ok(way.path())
     }
 
     pub fn engine_of(&self, kind: Kind) -> Option<Arc<dyn Content>> {
         self.engines.read().iter().find(|engine| engine.kinds().contains(&kind)).cloned()
+    }
+}
+
+/// The way from an inode up to the root.
+pub(crate) struct Way {
+    from: Ino,
+    at: Ino,
+    names: Vec<Name>,
+}
+
+impl Way {
+    pub fn new(from: Ino) -> Self {
+        Self { from, at: from, names: Vec::new() }
+    }
+
+    /// The inode to look at next; `None` at the root.
+    pub fn next(&self) -> Option<Ino> {
+        (self.at != Ino::ROOT).then_some(self.at)
+    }
+
+    pub fn step(&mut self, inode: &Inode) -> Result<()> {
+        let missing = || Error::NotFound(format!("a path of inode {}", self.from));
+        let (parent, name) = inode.parent.clone().ok_or_else(missing)?;
+        if self.names.len() >= limits::DEPTH_MAX {
+            return Err(Error::corrupt(format!("inode {} has no way to the root", self.from)));
+        }
+        self.names.push(name);
+        self.at = parent;
+        Ok(())
+    }
+
+    pub fn path(self) -> TreePath {
+        self.names.into_iter().rev().collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The tree of a snapshot: read only.
 
 use crate::access::{self, Access};
-use crate::tree::not_a_directory;
-use crate::{Entry, Error, Inode, Result, limits, ops, rows};
+use crate::tree::{Way, not_a_directory};
+use crate::{Entry, Error, Inode, Result, ops, rows};
 use ballast_store::Read;
 use ballast_types::{Call, Ino, Kind, Name, TreePath};
 use bytes::Bytes;
@@ -50,15 +50,11 @@ impl TreeView {
 
     /// The path of an inode that has one.
     pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
-        let mut names = Vec::new();
-        let mut at = ino;
-        while at != Ino::ROOT && names.len() < limits::DEPTH_MAX {
-            let (parent, name) =
-                self.inode(at).await?.parent.ok_or_else(|| Error::NotFound(format!("a path of inode {ino}")))?;
-            names.push(name);
-            at = parent;
+        let mut way = Way::new(ino);
+        while let Some(at) = way.next() {
+            way.step(&self.inode(at).await?)?;
         }
-        Ok(names.into_iter().rev().collect())
+        Ok(way.path())
     }
 
     /// Up to `entries_max` entries behind the name `after`, in the order of their names.

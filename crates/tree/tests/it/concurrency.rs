@@ -1,7 +1,8 @@
 //! Many tasks at once; afterwards every row fits together and the caches show what is stored.
 
+use crate::promises::promise;
 use crate::shaken::Shaken;
-use crate::support::{Purged, bump, name, new, root};
+use crate::support::{Purged, bump, name, new, path, root};
 use ballast_runtime::{ManualClock, Random};
 use ballast_store::MemoryVolume;
 use ballast_tree::{Config, Error, Rename, Tree, check};
@@ -66,6 +67,7 @@ async fn a_thousand_creates_in_one_directory_all_succeed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_make_the_same_name_one_wins() {
+    promise("Of many who make the same name at once, one wins and the others learn that it exists.");
     let volume = MemoryVolume::new();
     let tree = open(&volume, 1 << 20).await;
     let tasks: Vec<_> = (0..100)
@@ -125,13 +127,15 @@ async fn one(tree: &Tree, random: &Random, directories: &[Ino]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_operations_of_many_tasks_leave_a_sound_tree() {
+    promise("Directories never come to lie in themselves, however many are moved at the same time.");
     for (seed, cache_bytes) in [(1, 8 << 20), (2, 16 << 10), (3, 0), (4, 8 << 20)] {
         let volume = MemoryVolume::new();
         let tree = open(&volume, cache_bytes).await;
         let mut directories = vec![Ino::ROOT];
         for number in 0..6 {
             let above = directories[number / 2];
-            let name = name(&format!("dir{number}"));
+            // Names that the operations use: these directories are moved, too.
+            let name = name(["a", "b"][number % 2]);
             let made = tree.create(&root(), above, &name, new(Kind::Directory, 0o755), &|_, _| {}).await.unwrap();
             directories.push(made.0.ino);
         }
@@ -160,6 +164,7 @@ async fn random_operations_of_many_tasks_leave_a_sound_tree() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_name_that_is_replaced_is_never_missing() {
+    promise("A name that is replaced by a rename is never missing.");
     let volume = MemoryVolume::new();
     let tree = open(&volume, 1 << 20).await;
     tree.create(&root(), Ino::ROOT, &name("target"), new(Kind::File, 0o644), &|_, _| {}).await.unwrap();
@@ -182,18 +187,25 @@ async fn a_name_that_is_replaced_is_never_missing() {
     writer.await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn a_caller_that_goes_away_in_the_middle_leaves_caches_that_are_right() {
+    promise(
+        "A change happens whole or not at all, also when the server is killed in the middle or its caller goes away.",
+    );
     let volume = MemoryVolume::new();
     let tree = open(&volume, 1 << 20).await;
+    let random = Random::from_seed(5);
     for number in 0..500 {
-        let tree = tree.clone();
-        let task = tokio::spawn(async move {
-            let name = name(&format!("f{number}"));
-            let _ = tree.create(&root(), Ino::ROOT, &name, new(Kind::File, 0o644), &|_, _| {}).await;
-            let _ = tree.unlink(&root(), Ino::ROOT, &name).await;
+        let task = tokio::spawn({
+            let tree = tree.clone();
+            async move {
+                let name = name(&format!("f{number}"));
+                let _ = tree.create(&root(), Ino::ROOT, &name, new(Kind::File, 0o644), &|_, _| {}).await;
+                let _ = tree.unlink(&root(), Ino::ROOT, &name).await;
+            }
         });
-        if number % 3 == 0 {
+        // On this one thread each of these lets the task go one step further.
+        for _ in 0..random.below(20) {
             tokio::task::yield_now().await;
         }
         task.abort();
@@ -204,4 +216,45 @@ async fn a_caller_that_goes_away_in_the_middle_leaves_caches_that_are_right() {
     is_sound(&volume).await;
     tree.reap().await.unwrap();
     assert_eq!(listing(&tree).await, listing(&open(&volume, 1 << 20).await).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_that_fill_the_cache_do_not_bring_back_what_was_changed_meanwhile() {
+    let volume = MemoryVolume::new();
+    let (directory, inos) = {
+        let tree = open(&volume, 1 << 20).await;
+        let directory = tree.create_directories(&root(), &path("/d")).await.unwrap().0.ino;
+        let mut inos = Vec::new();
+        // More than are read at once for a single name.
+        for number in 0..100 {
+            let name = name(&format!("f{number}"));
+            let made = tree.create(&root(), directory, &name, new(Kind::File, 0o644), &|_, _| {}).await.unwrap();
+            inos.push(made.0.ino);
+        }
+        (directory, inos)
+    };
+    for round in 0..100 {
+        // Cold each time: everything is filled in while it changes.
+        let tree = open(&volume, (1 << 20) + round).await;
+        let mut tasks = Vec::new();
+        for (number, ino) in inos.iter().copied().take(20).enumerate() {
+            let tree = tree.clone();
+            tasks.push(tokio::spawn(async move {
+                let name = name(&format!("round{round}-{number}"));
+                match number % 5 {
+                    0 => drop(tree.list(&root(), directory).await.unwrap()),
+                    1 => drop(tree.list_inodes(&root(), directory, None, usize::MAX).await.unwrap()),
+                    2 => drop(tree.lookup(&root(), directory, &name).await),
+                    3 => drop(tree.update(ino, &mut bump).await.unwrap()),
+                    _ => {
+                        drop(tree.create(&root(), directory, &name, new(Kind::File, 0o644), &|_, _| {}).await.unwrap())
+                    }
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(listing(&tree).await, listing(&open(&volume, 1 << 20).await).await, "round {round}");
+    }
 }

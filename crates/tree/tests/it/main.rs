@@ -6,6 +6,7 @@ mod caches;
 mod concurrency;
 mod model;
 mod operations;
+mod promises;
 mod rights;
 mod shaken;
 mod support;

@@ -1,5 +1,6 @@
 //! What each operation does, and which error it answers.
 
+use crate::promises::promise;
 use crate::support::{Fixture, Purged, bump, name, new, path, root, user};
 use ballast_store::Volume;
 use ballast_tree::{Error, News, Rename, SetAttributes, What};
@@ -17,6 +18,11 @@ async fn a_new_volume_has_a_root_and_a_reopened_one_the_same() {
 
 #[tokio::test]
 async fn every_kind_is_made_listed_renamed_and_found_by_the_same_code() {
+    promise("A change is visible to everybody, through every protocol, when the call that made it returns.");
+    promise("The path of a directory, a stream, a table or a file with one name is known from its inode.");
+    promise(
+        "A directory counts two links and one for each directory, stream and table in it; its size is its entries.",
+    );
     let fixture = Fixture::new().await;
     fixture.make(&root(), "/d", Kind::Directory, 0o755).await.unwrap();
     for (kind, at) in [(Kind::File, "/d/f"), (Kind::Stream, "/d/s"), (Kind::Table, "/d/t"), (Kind::Fifo, "/d/p")] {
@@ -47,6 +53,7 @@ async fn the_engines_rows_are_in_the_commit_that_makes_the_inode() {
 
 #[tokio::test]
 async fn an_unlinked_file_stays_while_it_is_pinned_and_is_reaped_after() {
+    promise("A file without a name stays whole while somebody has it open, and is removed when the last one lets go.");
     let fixture = Fixture::new().await;
     let engine = Arc::new(Purged::default());
     fixture.tree.register(engine.clone());
@@ -67,6 +74,7 @@ async fn an_unlinked_file_stays_while_it_is_pinned_and_is_reaped_after() {
 
 #[tokio::test]
 async fn a_file_that_was_unlinked_and_open_at_a_crash_is_reaped_after_it() {
+    promise("A file that was unlinked but open when the server was killed is removed after the next start.");
     let fixture = Fixture::new().await;
     let file = fixture.make(&root(), "/f", Kind::File, 0o644).await.unwrap();
     let _pin = fixture.tree.pin(file.ino);
@@ -138,6 +146,9 @@ async fn rename_answers_every_misuse_as_posix_says() {
 
 #[tokio::test]
 async fn a_stream_or_table_is_dropped_by_rmdir_of_its_owner_and_by_nothing_else() {
+    promise(
+        "A stream or a table is dropped by rmdir of its owner and by nothing else: not by unlink, and not by a rename over it.",
+    );
     let fixture = Fixture::new().await;
     let open = fixture.make(&root(), "/open", Kind::Directory, 0o777).await.unwrap();
     fixture.make(&user(5), "/open/t", Kind::Table, 0o777).await.unwrap();
@@ -167,6 +178,7 @@ async fn a_file_made_without_a_name_gets_one_or_goes() {
 
 #[tokio::test]
 async fn numbers_are_not_given_out_twice_by_a_crash() {
+    promise("The number of an inode is never used again, also not after a crash.");
     let fixture = Fixture::new().await;
     let before = fixture.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
     let again = Fixture::on(fixture.volume.crash()).await;
@@ -177,6 +189,8 @@ async fn numbers_are_not_given_out_twice_by_a_crash() {
 
 #[tokio::test]
 async fn attributes_follow_the_rules_of_their_namespaces() {
+    promise("`user.ballast.kind` tells the kind of every inode to everybody, and cannot be set.");
+    promise("Access control lists are refused, not stored without effect.");
     let fixture = Fixture::new().await;
     let file = fixture.make(&user(5), "/f", Kind::File, 0o644).await;
     assert!(matches!(file, Err(Error::Denied(_))), "the root belongs to the superuser");
@@ -220,6 +234,7 @@ async fn attributes_follow_the_rules_of_their_namespaces() {
 
 #[tokio::test]
 async fn a_view_of_a_snapshot_shows_the_tree_as_it_was() {
+    promise("A view of a snapshot shows names, attributes and rights as they were.");
     let fixture = Fixture::new().await;
     fixture.make(&root(), "/d", Kind::Directory, 0o755).await.unwrap();
     let file = fixture.make(&root(), "/d/f", Kind::File, 0o644).await.unwrap();
@@ -238,6 +253,7 @@ async fn a_view_of_a_snapshot_shows_the_tree_as_it_was() {
 
 #[tokio::test]
 async fn a_touch_shows_at_once_and_is_written_by_the_next_change_or_by_a_flush() {
+    promise("Times that a read leaves behind may be lost by a crash.");
     let fixture = Fixture::new().await;
     let [one, two] = [
         fixture.make(&root(), "/1", Kind::File, 0o644).await.unwrap().ino,
@@ -258,6 +274,7 @@ async fn a_touch_shows_at_once_and_is_written_by_the_next_change_or_by_a_flush()
 
 #[tokio::test]
 async fn subscribers_learn_of_every_change_and_of_what_they_missed() {
+    promise("A subscriber learns of every change, or that it missed some.");
     let fixture = Fixture::new().await;
     let mut changes = fixture.tree.subscribe();
     let mut call = root();

@@ -1,11 +1,13 @@
 //! Who may do what: every combination of a few callers and modes, and the rules that are easy to get wrong.
 
+use crate::promises::promise;
 use crate::support::{Fixture, errno, member, name, new, root, user};
 use ballast_tree::{Access, Rename, SetAttributes, SetTime, access};
 use ballast_types::{Call, Ino, Kind, Timestamp};
 
 #[tokio::test]
 async fn the_class_of_the_caller_decides_and_no_other_class_helps() {
+    promise("The first class that fits the caller decides (owner, group, others), and no other class helps.");
     let fixture = Fixture::new().await;
     let file = fixture.make(&root(), "/f", Kind::File, 0o644).await.unwrap();
     let callers: [(Call, Option<u32>); 5] = [
@@ -34,6 +36,7 @@ async fn the_class_of_the_caller_decides_and_no_other_class_helps() {
 /// What each operation answers a stranger, by the mode of the directory that it works in.
 #[tokio::test]
 async fn a_strangers_operations_need_the_directorys_bits() {
+    promise("To make, link, rename or remove a name needs the right to write and to search its directory.");
     for mode in 0..=7u32 {
         let fixture = Fixture::new().await;
         let directory = fixture.make(&root(), "/d", Kind::Directory, mode).await.unwrap().ino;
@@ -64,6 +67,7 @@ async fn a_strangers_operations_need_the_directorys_bits() {
 
 #[tokio::test]
 async fn in_a_sticky_directory_a_name_is_taken_by_an_owner_only() {
+    promise("From a sticky directory a name is taken by its owner, the directory's owner or the superuser only.");
     let fixture = Fixture::new().await;
     fixture.make(&root(), "/tmp", Kind::Directory, 0o1777).await.unwrap();
     fixture.make(&root(), "/other", Kind::Directory, 0o777).await.unwrap();
@@ -83,6 +87,7 @@ async fn in_a_sticky_directory_a_name_is_taken_by_an_owner_only() {
 
 #[tokio::test]
 async fn a_setgid_directory_hands_down_its_group() {
+    promise("A setgid directory hands down its group, and the bit itself to its directories.");
     let fixture = Fixture::new().await;
     fixture.make(&root(), "/g", Kind::Directory, 0o777).await.unwrap();
     let set = SetAttributes { gid: Some(50), mode: Some(0o2777), ..SetAttributes::default() };
@@ -99,6 +104,7 @@ async fn a_setgid_directory_hands_down_its_group() {
 
 #[tokio::test]
 async fn chown_and_chmod_take_away_what_a_program_ran_with() {
+    promise("A change of owner or group takes the set-id bits off a file.");
     let fixture = Fixture::new().await;
     fixture.make(&root(), "/d", Kind::Directory, 0o777).await.unwrap();
     let file = fixture.make(&user(5), "/d/f", Kind::File, 0o6755).await.unwrap().ino;
@@ -128,6 +134,7 @@ async fn chown_and_chmod_take_away_what_a_program_ran_with() {
 
 #[tokio::test]
 async fn now_needs_the_right_to_write_and_another_time_ownership() {
+    promise("To set a time to now needs the right to write; to set it to another time needs ownership.");
     let fixture = Fixture::new().await;
     let file = fixture.make(&root(), "/f", Kind::File, 0o646).await.unwrap().ino;
     let set = |time| SetAttributes { atime: Some(time), mtime: Some(time), ..SetAttributes::default() };
@@ -150,6 +157,7 @@ async fn now_needs_the_right_to_write_and_another_time_ownership() {
 
 #[tokio::test]
 async fn devices_are_made_by_the_superuser_and_whiteouts_by_anybody() {
+    promise("Devices are made by the superuser only.");
     let fixture = Fixture::new().await;
     fixture.make(&root(), "/d", Kind::Directory, 0o777).await.unwrap();
     let parent = fixture.ino("/d").await;

@@ -6,6 +6,7 @@
 
 mod naive;
 
+use crate::promises::promise;
 use crate::support::{Purged, errno, member, new, root, user};
 use ballast_runtime::ManualClock;
 use ballast_store::{MemoryVolume, Volume};
@@ -340,6 +341,7 @@ proptest! {
         ops in proptest::collection::vec((0usize..4, any_op()), 1..120),
         cache_bytes in prop_oneof![Just(0usize), Just(4 << 10), Just(1 << 20)],
     ) {
+        promise("A crash loses the last changes that nobody waited for, and none before a change that somebody waited for.");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut pair = Pair::new(cache_bytes).await;
