@@ -193,3 +193,19 @@ pub const BUCKET_RETRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fro
 
 /// Payloads that are copied for a snapshot at a time: at most 128 KiB each in practice, 32 MiB in all.
 pub const RESCUE_PAYLOADS: usize = 256;
+
+/// How long one PUT of the object log may take, how often it is tried, and how much longer the pause becomes
+/// with each attempt: about two minutes in all. After that the log stops, and the server opens it again.
+pub const LOG_PUT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+pub const LOG_PUT_ATTEMPTS: u32 = 10;
+pub const LOG_PUT_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How often opening a log of objects tries to get its fence in, before it says that the earlier writer does
+/// not stop; each attempt is lost to one more group of that writer.
+pub const LOG_FENCE_ATTEMPTS: usize = 100;
+
+/// Objects of the log that recovery and replay read at a time.
+pub const LOG_GETS_IN_FLIGHT: usize = 16;
+
+/// Objects of the log up to this size are read whole: a second request costs more than these bytes.
+pub const LOG_SMALL_OBJECT_BYTES: u64 = 256 << 10;

@@ -21,13 +21,16 @@
 //! thread hops; payload is not copied before the kernel takes it.
 //!
 //! Reading order: `format` (the bytes), `group`, `files`, `state` (what the lock guards), `shared` (the
-//! committer's round and the waiters), `on_disk` and `on_objects` (the two back ends), `recovery`.
+//! committer's round and the waiters), `on_disk` and `recovery`, `on_objects` and `object_recovery` (the two
+//! back ends).
 
 mod committer;
 mod files;
 mod format;
 mod group;
+mod object_recovery;
 mod on_disk;
+mod on_objects;
 mod open;
 mod read;
 mod recovery;

@@ -106,6 +106,15 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
+    fn forget(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let advice = libc::POSIX_FADV_DONTNEED;
+        // SAFETY: a plain call on an open file.
+        match unsafe { libc::posix_fadvise(self.0.as_raw_fd(), offset.cast_signed(), bytes.cast_signed(), advice) } {
+            0 => Ok(()),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
     fn preallocate(&self, bytes: u64) -> io::Result<()> {
         let mut at = self.byte_len()?;
         // First one extent as large as possible, then zeros: writes into extents that were never written

@@ -47,7 +47,6 @@ enum NameChange {
     Unlink(PathBuf),
 }
 
-#[derive(Debug)]
 struct SimState {
     names: BTreeMap<PathBuf, Content>,
     durable_names: BTreeMap<PathBuf, Content>,
@@ -56,6 +55,14 @@ struct SimState {
     /// Calls that may still happen before the power is cut.
     calls_left: Option<u64>,
     calls: u64,
+    /// Runs before the call that follows so many others.
+    interrupt: Option<(u64, Box<dyn FnOnce() + Send>)>,
+}
+
+impl std::fmt::Debug for SimState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimState").field("names", &self.names.keys()).field("calls", &self.calls).finish()
+    }
 }
 
 /// See the module. Clones share the disk.
@@ -74,6 +81,7 @@ impl SimDisk {
             faults,
             calls_left: None,
             calls: 0,
+            interrupt: None,
         };
         Self { random, state: Arc::new(Mutex::new(state)) }
     }
@@ -85,6 +93,11 @@ impl SimDisk {
     /// Cuts the power after so many further calls: from then on every call fails.
     pub fn cut_power_after(&self, calls: u64) {
         self.state.lock().calls_left = Some(calls);
+    }
+
+    /// Runs something once, before the call that follows so many others: a second process gets in between.
+    pub fn interrupt_after(&self, calls: u64, run: impl FnOnce() + Send + 'static) {
+        self.state.lock().interrupt = Some((calls, Box::new(run)));
     }
 
     /// Calls so far.
@@ -115,24 +128,38 @@ impl SimDisk {
 
     /// The disk as it is found after the process was killed and the machine went on: all that was written.
     pub fn kill(&self) -> Self {
-        let mut state = self.state.lock();
-        state.calls_left = Some(0);
-        let copy = |content: &Content| {
-            let content = content.lock();
-            Arc::new(Mutex::new(SimContent {
-                visible: content.visible.clone(),
-                durable: content.durable.clone(),
-                unsynced: content.unsynced.clone(),
-            }))
+        let after = self.copy();
+        self.state.lock().calls_left = Some(0);
+        after
+    }
+
+    /// Another disk with the same content and no faults.
+    pub fn copy(&self) -> Self {
+        let state = self.state.lock();
+        // A file may have several names, of which some are durable: each file is copied once.
+        let mut copies: BTreeMap<usize, Content> = BTreeMap::new();
+        let mut copy = |content: &Content| {
+            let copied = copies.entry(Arc::as_ptr(content) as usize).or_insert_with(|| {
+                let content = content.lock();
+                Arc::new(Mutex::new(SimContent {
+                    visible: content.visible.clone(),
+                    durable: content.durable.clone(),
+                    unsynced: content.unsynced.clone(),
+                }))
+            });
+            Arc::clone(copied)
         };
         let after = Self::new(self.random.clone(), SimFaults::default());
         {
             let mut fresh = after.state.lock();
             fresh.names = state.names.iter().map(|(path, content)| (path.clone(), copy(content))).collect();
-            // Names that were never synced may still vanish in a later power cut: they count as unsynced.
-            for (path, content) in &fresh.names.clone() {
-                fresh.unsynced_names.push(NameChange::Link(path.clone(), Arc::clone(content)));
-            }
+            let durable = state.durable_names.iter();
+            fresh.durable_names = durable.map(|(path, content)| (path.clone(), copy(content))).collect();
+            let unsynced = state.unsynced_names.iter().map(|change| match change {
+                NameChange::Link(path, content) => NameChange::Link(path.clone(), copy(content)),
+                NameChange::Unlink(path) => NameChange::Unlink(path.clone()),
+            });
+            fresh.unsynced_names = unsynced.collect();
         }
         after
     }
@@ -173,6 +200,15 @@ impl SimDisk {
 
     fn call(&self) -> io::Result<parking_lot::MutexGuard<'_, SimState>> {
         let mut state = self.state.lock();
+        if let Some((calls, run)) = state.interrupt.take() {
+            if calls == 0 {
+                drop(state);
+                run();
+                state = self.state.lock();
+            } else {
+                state.interrupt = Some((calls - 1, run));
+            }
+        }
         match &mut state.calls_left {
             Some(0) => return Err(io::Error::other("the power was cut")),
             Some(left) => *left -= 1,
@@ -353,6 +389,19 @@ impl DiskFile for SimFile {
             match data {
                 Some(data) => write(&mut content.durable, offset, &data),
                 None => content.durable.resize(offset as usize, 0),
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let _state = self.disk.call()?;
+        let mut content = self.content.lock();
+        let SimContent { visible, durable, unsynced } = &mut *content;
+        if unsynced.is_empty() {
+            let end = visible.len().min((offset + bytes) as usize);
+            for at in offset as usize..end {
+                visible[at] = durable.get(at).copied().unwrap_or(0);
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Store {
             Some((disk, directory)) => {
                 Medium::Disk { disk: Arc::clone(disk), directory: directory.join(format!("volumes/{id}/log")) }
             }
-            None => return Err(Error::Unsupported("a bucket in a cloud needs the object log".into())),
+            None => Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") },
         };
         let shared = Arc::new(Shared::new(limits::TAIL_BYTES_MAX));
         let init = LogInit { medium, settings: components.log.clone(), shared: Arc::clone(&shared) };

@@ -1,8 +1,11 @@
-//! What drives the committer of the disk log.
+//! What drives the committer.
 
+use super::on_objects::ObjectWriter;
 use super::settings::Drive;
 use super::shared::{Backend, Committer, Round, Shared};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use std::sync::Arc;
 
 /// A thread of the committer needs little: its deepest call is a write and the index's callback.
@@ -20,6 +23,10 @@ pub fn start(shared: &Arc<Shared>) -> Result<()> {
         (Backend::Disk(_), Drive::Task) => {
             let shared = Arc::clone(shared);
             Committer::Task(tokio::spawn(async move { drive_task(&shared).await }))
+        }
+        (Backend::Objects(writer), _) => {
+            let (shared, writer) = (Arc::clone(shared), Arc::clone(writer));
+            Committer::Task(tokio::spawn(async move { drive_objects(&shared, &writer).await }))
         }
     };
     *shared.committer.lock() = Some(committer);
@@ -48,6 +55,33 @@ async fn drive_task(shared: &Shared) {
                 tokio::task::yield_now().await;
             }
             Round::Idle => due = shared.sleep_task().await,
+        }
+    }
+}
+
+/// Keeps a few creates under way and publishes them in order.
+async fn drive_objects(shared: &Shared, writer: &ObjectWriter) {
+    let in_flight_max = shared.settings.puts_in_flight.clamp(1, limits::LOG_FENCE_GAP as usize / 2);
+    let mut in_flight = FuturesOrdered::new();
+    let mut due = false;
+    loop {
+        while in_flight.len() < in_flight_max {
+            let (group, acknowledged) = {
+                let mut state = shared.state.lock();
+                if state.stopped.is_some() {
+                    return;
+                }
+                let Some(group) = state.take(std::mem::take(&mut due)) else { break };
+                (group, state.durable.end)
+            };
+            in_flight.push_back(async move { writer.write(&group, acknowledged).await });
+        }
+        tokio::select! {
+            Some(written) = in_flight.next() => match written {
+                Ok(()) => shared.publish(),
+                Err(error) => return shared.stop(error),
+            },
+            now_due = shared.sleep_task(), if in_flight.len() < in_flight_max => due = now_due,
         }
     }
 }

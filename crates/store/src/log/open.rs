@@ -1,11 +1,14 @@
 //! Opening a log.
 
 use super::files::{FileEntry, Files};
+use super::format::FileId;
+use super::object_recovery;
 use super::on_disk::{self, DiskLog};
+use super::on_objects::Objects;
 use super::recovery::{self, Found, TailReport};
 use super::replay::{Replay, Stretch};
 use super::shared::{Backend, Shared, blocking};
-use super::state::State;
+use super::state::{Layout, State};
 use super::{DurableGroup, Log, LogListener, Settings, committer};
 use crate::disk::Disk;
 use crate::{Position, Result};
@@ -53,7 +56,13 @@ pub async fn open(
             committer::start(&shared)?;
             Ok(Opened { log: Log::new(shared), replay, tail })
         }
-        Medium::Object { prefix, .. } => Err(crate::Error::Unsupported(format!("a log of objects in {prefix}"))),
+        Medium::Object { store, prefix } => {
+            let (backend, state, replay, tail) =
+                open_objects(Objects { store, prefix }, epoch, replay_after, &settings).await?;
+            let shared = Arc::new(Shared::new(state, backend, listener, settings));
+            committer::start(&shared)?;
+            Ok(Opened { log: Log::new(shared), replay, tail })
+        }
     }
 }
 
@@ -87,5 +96,26 @@ fn open_disk(
     entry.is_open = true;
     files.insert(id, entry);
     let state = State::new(id, durable, files, on_disk::LAYOUT, settings.clone());
-    Ok((Backend::Disk(Arc::new(log)), state, Replay::new(stretches, settings), recovered.tail))
+    Ok((Backend::Disk(Arc::new(log)), state, Replay::of_files(stretches, settings), recovered.tail))
+}
+
+async fn open_objects(
+    objects: Objects,
+    epoch: u64,
+    replay_after: Position,
+    settings: &Settings,
+) -> Result<(Backend, State, Replay, TailReport)> {
+    let nonce = settings.random.bytes16();
+    let recovered = object_recovery::recover(objects.clone(), epoch, nonce, replay_after).await?;
+    let durable =
+        DurableGroup { end: recovered.tail.end, rows_end: recovered.tail.rows_end, rows_seq: recovered.tail.rows_seq };
+    let mut files = Files::default();
+    for object in &recovered.objects {
+        files.insert(object.id, FileEntry::new(object.start, object.end, object.end.0 - object.start.0, None));
+    }
+    let tail = recovered.objects.into_iter().filter(|object| object.end > replay_after);
+    let replay = Replay::of_objects(objects, tail.collect());
+    let id = FileId { epoch, number: recovered.writer.first };
+    let state = State::new(id, durable, files, Layout::Objects, settings.clone());
+    Ok((Backend::Objects(Arc::new(recovered.writer)), state, replay, recovered.tail))
 }

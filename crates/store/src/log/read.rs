@@ -1,6 +1,7 @@
 //! Reading what was appended: payload by its pointer, and the rows of whole files.
 
 use super::format::FileId;
+use super::on_objects::FoundObject;
 use super::replay::{Source, Stretch, read_rows};
 use super::shared::{Backend, Shared, blocking};
 use super::state::State;
@@ -28,6 +29,16 @@ impl Shared {
             (None, Backend::Disk(_)) => {
                 let handle = handle.ok_or_else(|| self.damaged(id, pointer, "the file is not open"))?;
                 self.read_file(id, handle, pointer).await?
+            }
+            (None, Backend::Objects(writer)) => {
+                let range = pointer.offset..pointer.offset + u64::from(pointer.length);
+                match writer.objects.read(id.number, range).await {
+                    Err(Error::NotFound(_)) if self.state.lock().files.get(id).is_none() => {
+                        return Err(Error::PayloadMoved);
+                    }
+                    Err(Error::NotFound(_)) => return Err(self.damaged(id, pointer, "the object is gone")),
+                    read => read?,
+                }
             }
         };
         if crc32c::crc32c(&bytes) != pointer.crc {
@@ -68,6 +79,7 @@ impl Shared {
     fn name(&self, id: FileId) -> String {
         match &self.backend {
             Backend::Disk(disk) => disk.name(id),
+            Backend::Objects(writer) => writer.objects.path(id.number).to_string(),
         }
     }
 
@@ -84,6 +96,9 @@ impl Shared {
                 let source = Source { id, path: PathBuf::from(self.name(id)), start, file };
                 blocking(self.is_inline(), move || read_rows(Stretch { source, from: start, to: end })).await?
             }
+            Backend::Objects(writer) => {
+                Ok(writer.objects.group(FoundObject { id, start, end }).await?.rows().collect())
+            }
         }
     }
 
@@ -93,6 +108,7 @@ impl Shared {
                 let disk = Arc::clone(disk);
                 blocking(self.is_inline(), move || disk.remove(id)).await?
             }
+            Backend::Objects(writer) => writer.objects.remove(id.number).await,
         }
     }
 
@@ -104,6 +120,7 @@ impl Shared {
                 // If its thread is lost, the next open removes what stayed.
                 let _ = blocking(self.is_inline(), move || disk.let_go()).await;
             }
+            Backend::Objects(_) => {}
         }
     }
 }

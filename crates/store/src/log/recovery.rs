@@ -7,7 +7,8 @@
 //! 3. The newest file is read from `replay_after` to its last whole group. What follows was never acknowledged
 //!    and is cut, unless a later group says otherwise: each group carries the position up to which the log had
 //!    been durable when it was written. A hole that was acknowledged is damage and refuses the open.
-//! 4. What was found is synced: it may be in the memory of the kernel alone.
+//! 4. What was found is synced, because it may be in the memory of the kernel alone; and the groups that no later
+//!    one vouches for are read once more, from the disk itself.
 //!
 //! The cut stands in the header of the new epoch's first file, so it is never made twice.
 
@@ -252,8 +253,8 @@ fn find_end(files: &mut [Found], unstarted: &[Source], replay_after: Position) -
         return Err(first.corrupt(first.start, &format!("the log before it is gone, from position {}", replay_after.0)));
     }
     let source = newest.source.clone();
-    let (reader, walked) = walk(&source, replay_after)?;
-    let mut tail = TailReport { end: reader.at, closed: walked.closed, ..TailReport::default() };
+    let (end, walked) = walk(&source, replay_after)?;
+    let mut tail = TailReport { end, closed: walked.closed, ..TailReport::default() };
     if !tail.closed {
         let found = later_acknowledged(&source, offset_of(source.start, tail.end))?;
         if found > Some(tail.end) {
@@ -266,9 +267,10 @@ fn find_end(files: &mut [Found], unstarted: &[Source], replay_after: Position) -
         }
         tail.cut = torn(&source, tail.end, &walked.fault)?;
     }
+    source.file.sync_data().map_err(|error| io_error("syncing", &source.path, error))?;
     let mut last = walked.last_before_unsure;
     for group in &walked.unsure {
-        if let Err(fault) = reader.check_payload(group)? {
+        if let Err(fault) = check_on_disk(&source, group)? {
             tail.end = group.header.start;
             tail.closed = false;
             tail.cut = Some(cut_at(&source, tail.end, &fault));
@@ -286,7 +288,6 @@ fn find_end(files: &mut [Found], unstarted: &[Source], replay_after: Position) -
         None => (tail.rows_end, tail.rows_seq) = (newest.header.rows_end, newest.header.rows_seq),
     }
     newest.end = tail.end;
-    source.file.sync_data().map_err(|error| io_error("syncing", &source.path, error))?;
     Ok(tail)
 }
 
@@ -301,7 +302,7 @@ struct Walked {
 }
 
 /// Reads the groups from `replay_after` on, if a group starts there, else from the start of the file.
-fn walk(source: &Source, replay_after: Position) -> Result<(GroupReader, Walked)> {
+fn walk(source: &Source, replay_after: Position) -> Result<(Position, Walked)> {
     let mut reader = GroupReader::new(source.clone(), source.start.max(replay_after))?;
     let mut next = reader.next()?;
     if next.is_err() && replay_after > source.start {
@@ -312,13 +313,26 @@ fn walk(source: &Source, replay_after: Position) -> Result<(GroupReader, Walked)
     loop {
         let group = match next {
             Ok(group) => group,
-            Err(fault) => return Ok((reader, Walked { fault, closed, last_before_unsure, unsure })),
+            Err(fault) => return Ok((reader.at, Walked { fault, closed, last_before_unsure, unsure })),
         };
         let sure = unsure.partition_point(|earlier| earlier.header.end() <= group.header.acknowledged);
         last_before_unsure = unsure.drain(..sure).next_back().map(|earlier| earlier.header).or(last_before_unsure);
         closed = group.header.kind == GroupKind::Close;
         unsure.push(group);
         next = reader.next()?;
+    }
+}
+
+/// Reads a group, with its payload, once more: now from the disk, which was synced, and not from memory. A sync
+/// that failed in the life before may have left the two different.
+fn check_on_disk(source: &Source, group: &ReadGroup) -> Result<Result<(), Fault>> {
+    let header = &group.header;
+    let forgotten = source.file.forget(offset_of(source.start, header.start), header.byte_len());
+    forgotten.map_err(|error| io_error("reading", &source.path, error))?;
+    let mut reader = GroupReader::new(source.clone(), header.start)?;
+    match reader.next()? {
+        Ok(again) => reader.check_payload(&again),
+        Err(fault) => Ok(Err(fault)),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Record;
 use super::format::{BLOCK_BYTES, Entry, Fault, FileId, GroupHeader, GroupKind, parse_records};
 use super::on_disk::{io_error, offset_of};
+use super::on_objects::{FoundObject, Objects};
 use super::shared::blocking;
 use crate::disk::{self, DiskFile};
 use crate::{Error, Position, Result, limits};
@@ -154,12 +155,14 @@ pub struct Stretch {
 }
 
 /// The rows of the log's tail, in order, whole groups at a time.
-pub struct Replay {
-    left: Option<Left>,
-    inline: bool,
+pub struct Replay(Medium);
+
+enum Medium {
+    Disk { left: Option<Left>, inline: bool },
+    Objects { objects: Objects, left: VecDeque<FoundObject> },
 }
 
-/// What is still to be read.
+/// What is still to be read from files.
 struct Left {
     stretches: VecDeque<Stretch>,
     reader: Option<GroupReader>,
@@ -168,32 +171,50 @@ struct Left {
 }
 
 impl Replay {
-    pub(super) fn new(stretches: Vec<Stretch>, settings: &super::Settings) -> Self {
+    pub(super) fn of_files(stretches: Vec<Stretch>, settings: &super::Settings) -> Self {
         let left = Left {
             stretches: stretches.into(),
             reader: None,
             #[cfg(test)]
             skip_one: settings.mutant == Some(super::tests::Mutant::SkipAtRecovery),
         };
-        Self { left: Some(left), inline: settings.drive != super::Drive::Thread }
+        Self(Medium::Disk { left: Some(left), inline: settings.drive != super::Drive::Thread })
+    }
+
+    pub(super) fn of_objects(objects: Objects, found: VecDeque<FoundObject>) -> Self {
+        Self(Medium::Objects { objects, left: found })
     }
 
     /// Further records, of whole groups, in order; `None` at the end. Payload is not read. `Corrupt` where a
     /// group is not what was written: nothing behind it is given out.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>> {
-        let Some(mut left) = self.left.take() else { return Ok(None) };
-        let (left, records) = blocking(self.inline, move || {
-            let records = left.next();
-            (left, records)
-        })
-        .await?;
-        let records = records?;
-        if records.is_empty() {
-            return Ok(None);
-        }
-        self.left = Some(left);
-        Ok(Some(records))
+        let records = match &mut self.0 {
+            Medium::Disk { left, inline } => {
+                let Some(mut taken) = left.take() else { return Ok(None) };
+                let read = move || {
+                    let records = taken.next();
+                    (taken, records)
+                };
+                let (taken, records) = blocking(*inline, read).await?;
+                let records = records?;
+                *left = Some(taken);
+                records
+            }
+            Medium::Objects { objects, left } => next_of_objects(objects, left).await?,
+        };
+        Ok((!records.is_empty()).then_some(records))
     }
+}
+
+async fn next_of_objects(objects: &Objects, left: &mut VecDeque<FoundObject>) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    while records.is_empty() && !left.is_empty() {
+        let batch: Vec<FoundObject> = left.drain(..left.len().min(limits::LOG_GETS_IN_FLIGHT)).collect();
+        let read = batch.into_iter().map(|object| objects.group(object));
+        let groups: Vec<ReadGroup> = futures::future::try_join_all(read).await?;
+        records.extend(groups.iter().flat_map(ReadGroup::rows));
+    }
+    Ok(records)
 }
 
 impl Left {

@@ -3,6 +3,7 @@
 use super::files::FileEntry;
 use super::format::FileId;
 use super::on_disk::DiskLog;
+use super::on_objects::ObjectWriter;
 use super::settings::Drive;
 use super::state::{Sleep, State};
 use super::{LogFile, LogListener, Settings};
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 pub enum Backend {
     Disk(Arc<DiskLog>),
+    Objects(Arc<ObjectWriter>),
 }
 
 /// How the committer is woken.
@@ -134,7 +136,7 @@ impl Shared {
 
     /// One turn of the disk's committer: writes one group, if it is time for one.
     pub fn round(&self, due: bool) -> Round {
-        let Backend::Disk(disk) = &self.backend;
+        let Backend::Disk(disk) = &self.backend else { return Round::Idle };
         let (group, acknowledged) = {
             let mut state = self.state.lock();
             if state.stopped.is_some() {
@@ -187,8 +189,8 @@ impl Shared {
             self.wake(state);
             waiters
         };
-        match &self.backend {
-            Backend::Disk(disk) => disk.stop(),
+        if let Backend::Disk(disk) = &self.backend {
+            disk.stop();
         }
         if matches!(reason, Error::Closed(_)) {
             tracing::debug!(%reason, "the log has stopped");

@@ -1,0 +1,220 @@
+//! Finding the objects and the end of a log of objects.
+//!
+//! 1. The objects are listed: a listing tells numbers and sizes, and positions count bytes, so few need be read.
+//! 2. The newest epoch is followed, object by object, to its end: the first number that is missing. What lies
+//!    behind was under way when its writer died, and was never acknowledged, unless it says otherwise: then
+//!    an object is lost, and that refuses the open.
+//! 3. The fence of the new epoch is created under the next number. If an object of the earlier writer gets
+//!    there first, it belongs to the log, and the search begins again.
+//! 4. From the fence back, sizes give the start of every object. A number is missing only behind a fence, or
+//!    before the oldest object that is still needed.
+//!
+//! Cost: one listing, one PUT, and a GET per object near the end and per epoch; in parallel where that is possible.
+
+use super::format::{FileId, GROUP_HEADER_BYTES, GroupHeader, GroupKind};
+use super::on_objects::{Created, FoundObject, ObjectWriter, Objects};
+use super::recovery::{Cut, TailReport};
+use crate::bucket::failure;
+use crate::{Error, Position, Result, limits};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
+
+pub struct RecoveredObjects {
+    pub writer: ObjectWriter,
+    /// Oldest first, with the fence.
+    pub objects: Vec<FoundObject>,
+    pub tail: TailReport,
+}
+
+/// Sizes by number, and the headers that were read.
+struct Listing {
+    objects: Objects,
+    sizes: BTreeMap<u64, u64>,
+    headers: BTreeMap<u64, GroupHeader>,
+}
+
+pub async fn recover(
+    objects: Objects,
+    epoch: u64,
+    nonce: [u8; 16],
+    replay_after: Position,
+) -> Result<RecoveredObjects> {
+    for _ in 0..limits::LOG_FENCE_ATTEMPTS {
+        let mut listing = Listing::read(objects.clone()).await?;
+        let end = listing.find_end(epoch)?;
+        let number = end.as_ref().map_or(1, |last| last.next);
+        let first = number + limits::LOG_FENCE_GAP;
+        let writer = ObjectWriter { objects: objects.clone(), epoch, nonce, fence: number, first };
+        let fence = fence(&writer, end.as_ref(), replay_after);
+        match writer.create(number, Bytes::copy_from_slice(&fence.encode()).into()).await? {
+            Created::Ours => {}
+            // An object of the earlier writer got there first: it belongs to the log.
+            Created::Taken(header) if header.id.epoch < epoch => continue,
+            Created::Taken(header) => return Err(writer.taken(&header)),
+        }
+        let mut tail = TailReport {
+            end: fence.end(),
+            rows_end: fence.rows_end,
+            rows_seq: fence.last_seq,
+            closed: end.is_some_and(|last| last.kind == GroupKind::Close),
+            ..TailReport::default()
+        };
+        let leftovers: Vec<u64> = listing.sizes.range(number..).map(|(number, _)| *number).collect();
+        if let Some(leftover) = leftovers.iter().find(|leftover| **leftover > number) {
+            let what = format!("{} objects behind the end, which were never acknowledged", leftovers.len());
+            tail.cut = Some(Cut { file: objects.path(*leftover).to_string(), offset: 0, what });
+        }
+        listing.sizes.insert(number, GROUP_HEADER_BYTES);
+        listing.headers.insert(number, fence);
+        let chain = listing.chain(&fence, replay_after).await?;
+        tail.files = chain.len();
+        listing.remove_strangers(&chain).await;
+        return Ok(RecoveredObjects { writer, objects: chain, tail });
+    }
+    Err(Error::Unavailable { what: "another writer of the log does not stop".to_owned(), source: None })
+}
+
+fn fence(writer: &ObjectWriter, last: Option<&GroupHeader>, replay_after: Position) -> GroupHeader {
+    let start = last.map_or(Position(0), GroupHeader::end);
+    GroupHeader {
+        kind: GroupKind::Fence,
+        id: FileId { epoch: writer.epoch, number: writer.fence },
+        start,
+        acknowledged: start,
+        last_seq: last.map_or(0, |last| last.last_seq),
+        rows_end: last.map_or(Position(0), |last| last.rows_end).max(replay_after.min(start)),
+        previous: last.map_or(0, |last| last.id.number),
+        next: writer.first,
+        nonce: writer.nonce,
+        payload_bytes: 0,
+        record_bytes: 0,
+        records_crc: crc32c::crc32c(&[]),
+    }
+}
+
+impl Listing {
+    async fn read(objects: Objects) -> Result<Self> {
+        let listed = objects.store.list(Some(&objects.prefix));
+        let failed = |error| failure(&format!("list {}", objects.prefix), error);
+        let listed: Vec<_> = listed.try_collect().await.map_err(failed)?;
+        let numbered = listed.iter().filter_map(|meta| Some((Objects::parse(&meta.location)?, meta.size)));
+        let mut listing = Self { sizes: numbered.collect(), headers: BTreeMap::new(), objects };
+        // The last objects, and those beside a gap: where epochs begin and end.
+        let newest = listing.sizes.keys().next_back().copied().unwrap_or(0);
+        let has = |number: u64| listing.sizes.contains_key(&number);
+        let near_gap = |number: u64| !has(number + 1) || !has(number + 2) || !has(number.wrapping_sub(1));
+        let wanted = listing.sizes.keys().copied();
+        let wanted: Vec<u64> =
+            wanted.filter(|number| number + 2 * limits::LOG_FENCE_GAP > newest || near_gap(*number)).collect();
+        let read = wanted.into_iter().map(|number| listing.header_of(number));
+        let read: Vec<_> = stream::iter(read).buffer_unordered(limits::LOG_GETS_IN_FLIGHT).try_collect().await?;
+        listing.headers.extend(read.into_iter().flatten());
+        Ok(listing)
+    }
+
+    /// The header; `None` if the object went away since it was listed.
+    async fn header_of(&self, number: u64) -> Result<Option<(u64, GroupHeader)>> {
+        match self.objects.header(number).await {
+            Ok(header) => Ok(Some((number, header))),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last object of the log; `None` if there is none.
+    fn find_end(&self, epoch: u64) -> Result<Option<GroupHeader>> {
+        let Some(newest) = self.headers.values().map(|header| header.id.epoch).max() else { return Ok(None) };
+        if newest >= epoch {
+            return Err(Error::Fenced(format!("epoch {newest} has taken the log over from epoch {epoch}")));
+        }
+        // Only near the end: there every header was read. A gap lies less than one fence's width from the end.
+        let last_number = self.sizes.keys().next_back().copied().unwrap_or(0);
+        let near_end = |number: u64| number + 2 * limits::LOG_FENCE_GAP > last_number;
+        let members = self.headers.values().filter(|header| header.id.epoch == newest && near_end(header.id.number));
+        let members: Vec<&GroupHeader> = members.collect();
+        let Some(mut last) = members.first().map(|first| **first) else {
+            return Err(self.objects.corrupt(last_number, &"it was written behind the end of a later epoch"));
+        };
+        while let Some(next) = self.headers.get(&last.next).filter(|next| next.id.epoch == newest) {
+            if next.start != last.end() || next.previous != last.id.number {
+                return Err(self.objects.corrupt(next.id.number, &"it does not follow the object before it"));
+            }
+            last = *next;
+        }
+        let later = members.iter().find(|header| header.id.number > last.id.number && header.acknowledged > last.end());
+        match later {
+            Some(header) => {
+                let what = format!("it is missing, but {} was acknowledged after it", header.id.number);
+                Err(self.objects.corrupt(last.next, &what))
+            }
+            None => Ok(Some(last)),
+        }
+    }
+
+    /// The objects of the log up to the fence, oldest first.
+    async fn chain(&mut self, fence: &GroupHeader, replay_after: Position) -> Result<Vec<FoundObject>> {
+        let mut chain = vec![FoundObject { id: fence.id, start: fence.start, end: fence.end() }];
+        let (mut number, mut start, mut epoch) = (fence.id.number, fence.start, fence.id.epoch);
+        loop {
+            let previous = match self.headers.get(&number) {
+                Some(header) => header.previous,
+                // In the middle of an epoch, each number follows the one before.
+                None if self.sizes.contains_key(&(number - 1)) => number - 1,
+                None => self.header(number).await?.previous,
+            };
+            let Some(size) = self.sizes.get(&previous).copied() else { break };
+            if previous + 1 != number {
+                // Numbers are left out behind a fence alone; its header tells so.
+                self.header(previous).await?;
+            }
+            if self.headers.get(&number).is_some_and(|header| header.kind == GroupKind::Fence) {
+                // The object before a fence is of an older epoch.
+                epoch = self.header(previous).await?.id.epoch;
+            }
+            let Some(before) = start.0.checked_sub(size) else {
+                return Err(self.objects.corrupt(previous, &"it is longer than the log before its end"));
+            };
+            chain.push(FoundObject { id: FileId { epoch, number: previous }, start: Position(before), end: start });
+            (number, start) = (previous, Position(before));
+        }
+        chain.reverse();
+        // Had one been lost in the middle, or cut short, the sizes would not add up.
+        let header = self.header(number).await?;
+        if header.start != start || header.id != chain[0].id {
+            return Err(self.objects.corrupt(number, &"there is a hole in the log behind it"));
+        }
+        if start > replay_after {
+            let what = format!("the log before it is gone, from position {}", replay_after.0);
+            return Err(self.objects.corrupt(number, &what));
+        }
+        if fence.start < replay_after {
+            let what = format!("the log ends before it, at {}, and the index at {}", fence.start.0, replay_after.0);
+            return Err(self.objects.corrupt(fence.id.number, &what));
+        }
+        Ok(chain)
+    }
+
+    async fn header(&mut self, number: u64) -> Result<GroupHeader> {
+        if let Some(header) = self.headers.get(&number) {
+            return Ok(*header);
+        }
+        let header = self.objects.header(number).await?;
+        self.headers.insert(number, header);
+        Ok(header)
+    }
+
+    /// Removes what fenced writers left behind the end of their epochs.
+    async fn remove_strangers(&self, chain: &[FoundObject]) {
+        let oldest = chain.first().map_or(0, |object| object.id.number);
+        let known: std::collections::BTreeSet<u64> = chain.iter().map(|object| object.id.number).collect();
+        for number in self.sizes.keys().filter(|number| !known.contains(number)) {
+            if *number < oldest {
+                // It may be all that is left of damage: it stays.
+                tracing::warn!(object = %self.objects.path(*number), "an object of the log that nothing refers to");
+            } else if let Err(error) = self.objects.remove(*number).await {
+                tracing::warn!(%error, "an object that belongs to no log was not removed");
+            }
+        }
+    }
+}
