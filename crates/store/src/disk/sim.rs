@@ -400,9 +400,10 @@ impl DiskFile for SimFile {
         let SimContent { visible, durable, unsynced } = &mut *content;
         if unsynced.is_empty() {
             let end = visible.len().min((offset + bytes) as usize);
-            for at in offset as usize..end {
-                visible[at] = durable.get(at).copied().unwrap_or(0);
-            }
+            let from = end.min(offset as usize);
+            visible[from..end].fill(0);
+            let known = end.min(durable.len()).max(from);
+            visible[from..known].copy_from_slice(&durable[from..known]);
         }
         Ok(())
     }

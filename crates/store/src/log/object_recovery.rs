@@ -7,7 +7,7 @@
 //! 3. The fence of the new epoch is created under the next number. If an object of the earlier writer gets
 //!    there first, it belongs to the log, and the search begins again.
 //! 4. From the fence back, sizes give the start of every object. A number is missing only behind a fence, or
-//!    before the oldest object that is still needed.
+//!    where replay does not need it: settled objects go in any order.
 //!
 //! Cost: one listing, one PUT, and a GET per object near the end and per epoch; in parallel where that is possible.
 
@@ -163,7 +163,20 @@ impl Listing {
                 None if self.sizes.contains_key(&(number - 1)) => number - 1,
                 None => self.header(number).await?.previous,
             };
-            let Some(size) = self.sizes.get(&previous).copied() else { break };
+            if !self.sizes.contains_key(&previous) {
+                self.header(number).await?;
+            }
+            let Some(size) = self.sizes.get(&previous).copied() else {
+                self.check_start(number, start, chain[chain.len() - 1].id)?;
+                if start > replay_after {
+                    let what = format!("the log before it is gone, from position {}", replay_after.0);
+                    return Err(self.objects.corrupt(number, &what));
+                }
+                let Some(header) = self.older(number, start).await? else { break };
+                chain.push(FoundObject { id: header.id, start: header.start, end: header.end() });
+                (number, start, epoch) = (header.id.number, header.start, header.id.epoch);
+                continue;
+            };
             if previous + 1 != number {
                 // Numbers are left out behind a fence alone; its header tells so.
                 self.header(previous).await?;
@@ -179,20 +192,32 @@ impl Listing {
             (number, start) = (previous, Position(before));
         }
         chain.reverse();
-        // Had one been lost in the middle, or cut short, the sizes would not add up.
-        let header = self.header(number).await?;
-        if header.start != start || header.id != chain[0].id {
-            return Err(self.objects.corrupt(number, &"there is a hole in the log behind it"));
-        }
-        if start > replay_after {
-            let what = format!("the log before it is gone, from position {}", replay_after.0);
-            return Err(self.objects.corrupt(number, &what));
-        }
         if fence.start < replay_after {
             let what = format!("the log ends before it, at {}, and the index at {}", fence.start.0, replay_after.0);
             return Err(self.objects.corrupt(fence.id.number, &what));
         }
         Ok(chain)
+    }
+
+    /// Had an object been lost in the middle, or cut short, the sizes would not add up.
+    fn check_start(&self, number: u64, start: Position, id: FileId) -> Result<()> {
+        match self.headers.get(&number) {
+            Some(header) if header.start == start && header.id == id => Ok(()),
+            _ => Err(self.objects.corrupt(number, &"there is a hole in the log behind it")),
+        }
+    }
+
+    /// The newest object before a number that is missing: kept, perhaps, for a snapshot.
+    async fn older(&mut self, number: u64, start: Position) -> Result<Option<GroupHeader>> {
+        let older: Vec<u64> = self.sizes.range(..number).rev().map(|(older, _)| *older).collect();
+        for older in older {
+            let header = self.header(older).await?;
+            // What a fenced writer left behind its end overlaps with what came after it.
+            if header.end() <= start && header.byte_len() == self.sizes[&older] {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
     }
 
     async fn header(&mut self, number: u64) -> Result<GroupHeader> {
@@ -206,13 +231,9 @@ impl Listing {
 
     /// Removes what fenced writers left behind the end of their epochs.
     async fn remove_strangers(&self, chain: &[FoundObject]) {
-        let oldest = chain.first().map_or(0, |object| object.id.number);
         let known: std::collections::BTreeSet<u64> = chain.iter().map(|object| object.id.number).collect();
         for number in self.sizes.keys().filter(|number| !known.contains(number)) {
-            if *number < oldest {
-                // It may be all that is left of damage: it stays.
-                tracing::warn!(object = %self.objects.path(*number), "an object of the log that nothing refers to");
-            } else if let Err(error) = self.objects.remove(*number).await {
+            if let Err(error) = self.objects.remove(*number).await {
                 tracing::warn!(%error, "an object that belongs to no log was not removed");
             }
         }

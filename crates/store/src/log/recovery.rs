@@ -69,16 +69,7 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
     fence(&**disk, directory, epoch)?;
     let headers = read_headers(&**disk, directory, epoch, &mut garbage)?;
     let chain = chain(&headers);
-    // A file older than one that the chain names and that is gone may be all that is left of damage: it stays.
-    let missing = chain.values().next().and_then(|oldest| oldest.header.previous);
-    let outside = headers.keys().filter(|id| !chain.contains_key(id));
-    for id in outside {
-        if missing.is_some_and(|missing| *id <= missing) {
-            tracing::warn!(file = log_name(*id), "a file of the log that nothing refers to");
-        } else {
-            garbage.push(log_name(*id));
-        }
-    }
+    garbage.extend(headers.keys().filter(|id| !chain.contains_key(id)).map(|id| log_name(*id)));
     let mut files = Vec::new();
     let mut unstarted: Vec<Source> = Vec::new();
     for (id, opened) in &chain {
@@ -97,7 +88,7 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
             }
         }
     }
-    set_ends(&mut files)?;
+    set_ends(&mut files, replay_after)?;
     let tail = find_end(&mut files, &unstarted, replay_after)?;
     garbage.extend(unstarted.iter().map(|source| log_name(source.id)));
     garbage.extend(files.iter().filter(|found| found.source.start == found.end).map(|f| log_name(f.source.id)));
@@ -200,7 +191,9 @@ fn chain(headers: &BTreeMap<FileId, OpenedFile>) -> BTreeMap<FileId, &OpenedFile
     let mut chain = BTreeMap::new();
     let mut last = headers.keys().next_back().map(|id| FileId { number: u64::MAX, ..*id });
     while let Some(upper) = last {
-        let members = headers.range(FileId { number: 0, ..upper }..=upper);
+        // The file itself may be gone, and older ones kept for a snapshot.
+        let Some((upper, _)) = headers.range(..=upper).next_back() else { break };
+        let members = headers.range(FileId { number: 0, ..*upper }..=*upper);
         last = None;
         for (id, opened) in members {
             last = opened.header.previous.filter(|previous| previous.epoch < id.epoch);
@@ -221,8 +214,9 @@ fn start_of(id: FileId, opened: &OpenedFile, path: &Path) -> Result<Option<Posit
     Ok(first)
 }
 
-/// Every file but the newest ends where the next one starts; what is missing in between is a hole.
-fn set_ends(files: &mut [Found]) -> Result<()> {
+/// Every file but the newest ends where the next one starts. Files may be missing where replay does not need
+/// them, because settled files go in any order; anywhere else, that is a hole.
+fn set_ends(files: &mut [Found], replay_after: Position) -> Result<()> {
     for i in 1..files.len() {
         let (id, start, header) = (files[i].source.id, files[i].source.start, files[i].header);
         let before = &mut files[i - 1];
@@ -231,14 +225,25 @@ fn set_ends(files: &mut [Found]) -> Result<()> {
         } else {
             before.source.id == FileId { number: id.number - 1, ..id }
         };
-        let room = before.source.file.byte_len().map_err(|error| io_error("measuring", &before.source.path, error))?;
-        if !follows || start < before.source.start || offset_of(before.source.start, start) > room {
+        let bytes = before.source.file.byte_len();
+        let bytes = bytes.map_err(|error| io_error("measuring", &before.source.path, error))?;
+        before.end = if follows { start } else { end_before_gap(&before.source)? };
+        let fits = before.end >= before.source.start && offset_of(before.source.start, before.end) <= bytes;
+        if before.end > start || !fits || !follows && start > replay_after {
             let (name, before) = (log_name(id), before.source.path.display());
             return Err(Error::Corrupt(format!("there is a hole in the log between {before} and {name}")));
         }
-        before.end = start;
     }
     Ok(())
+}
+
+/// Where a file ends whose successor is gone.
+fn end_before_gap(source: &Source) -> Result<Position> {
+    let (end, walked) = walk(source, source.start)?;
+    if later_acknowledged(source, offset_of(source.start, end))? > Some(end) {
+        return Err(source.corrupt(end, &format!("{}, and later groups were acknowledged", walked.fault)));
+    }
+    Ok(end)
 }
 
 /// Reads the newest file to its end and syncs it.

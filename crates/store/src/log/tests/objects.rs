@@ -3,7 +3,7 @@
 use super::basics::{all, open_at, small};
 use super::faulty_store::{Faults, FaultyStore};
 use super::seeds;
-use crate::log::{Log, Medium, NoListener, Opened, open};
+use crate::log::{Log, LogFile, Medium, NoListener, Opened, open};
 use crate::{Error, Pointer, Position};
 use ballast_runtime::Random;
 use bytes::Bytes;
@@ -67,7 +67,9 @@ async fn rows_and_payload_come_back_from_objects() {
     let behind = all(replay).await.unwrap();
     assert_eq!(behind.iter().map(|record| record.seq).collect::<Vec<_>>(), (6..=11).collect::<Vec<_>>());
 
-    let condemned = log.condemn(records[4].group_end);
+    let mut condemned = log.condemn(records[4].group_end);
+    // A snapshot keeps one of them.
+    let kept = condemned.remove(3);
     log.remove(&condemned).await.unwrap();
     assert!(matches!(log.read_payload(&pointers[4]).await, Err(Error::PayloadMoved)));
     log.read_payload(&pointers[5]).await.unwrap();
@@ -76,6 +78,8 @@ async fn rows_and_payload_come_back_from_objects() {
     let Opened { log, replay, .. } = open_at(&medium, 7, records[4].group_end).await.unwrap();
     assert_eq!(all(replay).await.unwrap().len(), 6);
     log.read_payload(&pointers[5]).await.unwrap();
+    assert_eq!(log.files()[0], LogFile { condemned: false, ..kept });
+    log.read_payload(pointers.iter().find(|pointer| pointer.place == kept.place).unwrap()).await.unwrap();
 }
 
 #[tokio::test]

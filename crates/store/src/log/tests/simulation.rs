@@ -8,7 +8,7 @@
 
 use super::{Mutant, seeds};
 use crate::disk::{SimDisk, SimFaults};
-use crate::log::{Drive, Log, Medium, NoListener, Opened, Settings, open};
+use crate::log::{Drive, Log, LogFile, Medium, NoListener, Opened, Settings, open};
 use crate::{Error, Payload, Pointer, Position, Result};
 use ballast_runtime::Random;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -189,7 +189,10 @@ impl World {
         if rows <= self.acknowledged && self.one_in(2) {
             self.flushed = (rows, durable);
         } else if self.one_in(2) {
-            let condemned = log.condemn(self.flushed.1);
+            log.condemn(self.flushed.1);
+            // Some stay, for a snapshot that still reads them.
+            let mut condemned: Vec<LogFile> = log.files().into_iter().filter(|file| file.condemned).collect();
+            condemned.retain(|_| !self.one_in(4));
             let gone = |pointer: &Pointer| condemned.iter().any(|file| file.place == pointer.place);
             for appended in &mut self.history {
                 appended.settled |= appended.payload.is_some_and(|(pointer, _)| gone(&pointer));
