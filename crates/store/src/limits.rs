@@ -83,9 +83,6 @@ pub const LOCAL_LIST_PAGE: usize = 1000;
 /// Objects removed together in a local bucket: they share the sync of their directory. As in S3's bulk delete.
 pub const LOCAL_DELETE_BATCH_MAX: usize = 1000;
 
-/// Lock files of a local bucket. Writers of different objects seldom meet on one of 64.
-pub const LOCAL_LOCKS: u32 = 64;
-
 /// Directories of a local bucket known to be on stable storage; past this, the knowledge is gathered anew.
 pub const LOCAL_DIRECTORIES_REMEMBERED_MAX: usize = 10_000;
 

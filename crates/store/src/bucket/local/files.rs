@@ -5,8 +5,9 @@
 //!   or renamed (overwrite, update) into place, and the directory is synced before the call returns.
 //! * A directory is used only once its own entry is on stable storage. Which are is remembered by path, inode
 //!   and birth time, because another process may remove and make it again.
-//! * Whatever replaces or removes a name does so under the lock of that name, so that an update's comparison of
-//!   the tag and its rename are one step. Creating needs none: `link` decides.
+//! * Whatever replaces or removes a name does so under the `flock` of its directory, so that an update's comparison
+//!   of the tag and its rename are one step. It is held for some microseconds, never over a sync. A directory is
+//!   removed under its own lock as well. Creating needs none: `link` decides.
 //! * After a failed sync of a directory nothing is written any more: what earlier calls published may be lost,
 //!   and a later sync that succeeds would hide it.
 
@@ -81,14 +82,10 @@ impl Files {
         create_synced(root)?;
         let root = root.canonicalize()?;
         let own = root.join(OWN);
-        for directory in [own.clone(), own.join("tmp"), own.join("lock")] {
-            create_synced(&directory)?;
-        }
-        sweep(&own.join("tmp"))?;
+        create_synced(&own)?;
+        create_synced(&own.join("tmp"))?;
         let (temporaries, lock) = claim_temporaries(&own.join("tmp"), &random)?;
-        let trial = temporaries.join("trial");
-        let keeping = Keeping::find_out(&File::create(&trial)?)?;
-        fs::remove_file(&trial)?;
+        let keeping = Keeping::find_out(&lock)?;
         Ok(Self {
             root,
             temporaries,
@@ -140,7 +137,7 @@ impl Files {
         for _ in 0..limits::LOCAL_DIRECTORY_RETRIES_MAX {
             let directory = self.directory(&place.directory)?;
             match self.name(&mut temporary, &directory, place, how) {
-                // Somebody removed the directory, empty as it was, since it was opened.
+                // Somebody removed the directory, empty as it was, since it was opened: make it again.
                 Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(refusal) => return Err(refusal),
                 Ok(()) => {
@@ -149,7 +146,7 @@ impl Files {
                 }
             }
         }
-        Err(Refusal::Io(io::Error::other("the directory is removed again and again by another process")))
+        Err(Refusal::Io(removed_again_and_again()))
     }
 
     fn name(&self, temporary: &mut Temporary, into: &File, place: &Place, how: &Publish) -> Result<(), Refusal> {
@@ -161,7 +158,7 @@ impl Files {
                 _ => Refusal::Io(error),
             });
         }
-        let _lock = self.lock(place)?;
+        let _lock = self.lock(&place.directory, into)?;
         if let Publish::Update(expected) = how {
             let found = self.tag(place)?;
             if found.as_ref() != Some(expected) {
@@ -184,59 +181,67 @@ impl Files {
         }
     }
 
-    /// Removes objects that lie in one directory, then syncs it once. What is not there counts as removed.
+    /// Removes objects that lie in one directory, then syncs it once. What is not there counts as removed. A
+    /// directory that becomes empty goes too, and those above it that do.
     pub(super) fn remove(&self, directory: &Path, places: &[&Place]) -> io::Result<Vec<io::Result<()>>> {
         self.check_writable()?;
-        let opened = match self.open_directory(directory) {
-            Err(error) if is_absent(&error) => return Ok(places.iter().map(|_| Ok(())).collect()),
-            opened => opened?,
-        };
-        let results: Vec<_> = places.iter().map(|place| self.remove_one(place)).collect();
-        // Removing a directory that became empty makes the sync of its parent the one that counts.
-        match self.prune(directory)? {
-            None => self.sync_directory(&opened)?,
-            Some(parent) => self.sync_directory(&parent)?,
-        }
-        Ok(results)
-    }
-
-    fn remove_one(&self, place: &Place) -> io::Result<()> {
-        let _lock = self.lock(place)?;
-        match fs::remove_file(self.root.join(place.relative())) {
-            // A directory is not an object, so that there is nothing of this name.
-            Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::IsADirectory => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Removes the directory and those above it as far as they are empty; the lowest one left, if any was removed.
-    fn prune(&self, directory: &Path) -> io::Result<Option<File>> {
-        let mut removed = false;
-        let mut directory = directory;
-        while let Some(above) = directory.parent() {
-            // Forgotten first: a new directory may have the same inode.
-            self.settled.lock().remove(directory);
-            if fs::remove_dir(self.root.join(directory)).is_err() {
-                break;
+        for _ in 0..limits::LOCAL_DIRECTORY_RETRIES_MAX {
+            let opened = match self.open_directory(directory) {
+                Err(error) if is_absent(&error) => return Ok(places.iter().map(|_| Ok(())).collect()),
+                opened => opened?,
+            };
+            let Ok(lock) = self.lock(directory, &opened) else { continue };
+            let results: Vec<_> = places.iter().map(|place| remove_one(&opened, place)).collect();
+            let empty = self.remove_directory(directory);
+            drop(lock);
+            if empty {
+                self.prune_above(directory)?;
+            } else {
+                self.sync_directory(&opened)?;
             }
-            removed = true;
+            return Ok(results);
+        }
+        Err(removed_again_and_again())
+    }
+
+    /// Removes a directory of which the caller holds the lock, if it is empty and not the root.
+    fn remove_directory(&self, directory: &Path) -> bool {
+        if directory.as_os_str().is_empty() {
+            return false;
+        }
+        // Forgotten first: a new directory may have the same inode.
+        self.settled.lock().remove(directory);
+        fs::remove_dir(self.root.join(directory)).is_ok()
+    }
+
+    /// After a directory was removed: removes those above it as far as they are empty, and syncs the lowest left.
+    fn prune_above(&self, mut directory: &Path) -> io::Result<()> {
+        while let Some(above) = directory.parent() {
+            let opened = match self.open_directory(above) {
+                // Somebody else removed it as well, and syncs what is above it.
+                Err(error) if is_absent(&error) => return Ok(()),
+                opened => opened?,
+            };
+            let Ok(lock) = self.lock(above, &opened) else { return Ok(()) };
+            let empty = self.remove_directory(above);
+            drop(lock);
+            if !empty {
+                return self.sync_directory(&opened);
+            }
             directory = above;
         }
-        match self.open_directory(directory) {
-            Ok(left) if removed => Ok(Some(left)),
-            // Somebody else removed it as well and syncs what is above it.
-            Err(error) if removed && !is_absent(&error) => Err(error),
-            _ => Ok(None),
-        }
+        Ok(())
     }
 
-    /// The lock of a name, among processes and among the tasks of this one. Held until the file is dropped.
-    fn lock(&self, place: &Place) -> io::Result<File> {
-        let stripe = crc32c::crc32c(place.relative().as_os_str().as_encoded_bytes()) % limits::LOCAL_LOCKS;
-        let path = self.root.join(OWN).join("lock").join(format!("{stripe:02x}"));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        system::lock(&file)?;
-        Ok(file)
+    /// Locks an open directory, among processes and among the tasks of this one; `NotFound` if it has been removed.
+    fn lock<'a>(&self, relative: &Path, directory: &'a File) -> io::Result<system::Lock<'a>> {
+        let lock = system::lock(directory)?;
+        let now = fs::metadata(self.root.join(relative))?;
+        if Identity::of(directory)? == (Identity { inode: now.ino(), birth: now.created().ok() }) {
+            Ok(lock)
+        } else {
+            Err(io::Error::from(io::ErrorKind::NotFound))
+        }
     }
 
     fn open_directory(&self, relative: &Path) -> io::Result<File> {
@@ -319,12 +324,6 @@ impl Files {
     }
 }
 
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.temporaries);
-    }
-}
-
 /// A file without a name in the bucket yet. Dropped, it is gone.
 #[derive(Debug)]
 pub(super) struct Temporary {
@@ -360,35 +359,57 @@ fn create_synced(directory: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-/// Makes a directory of temporaries for this store alone and locks it, so that a sweep leaves it alone.
+fn remove_one(directory: &File, place: &Place) -> io::Result<()> {
+    match system::unlink_in(directory, OsStr::new(&place.name)) {
+        // A directory is not an object, so that there is nothing of this name.
+        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::IsADirectory => Ok(()),
+        result => result,
+    }
+}
+
+fn removed_again_and_again() -> io::Error {
+    io::Error::other("its directory is removed again and again by another process")
+}
+
+/// A directory of temporaries for this store alone, locked for as long as the file is open. One that a dead process
+/// left is emptied and used again, so that a bucket on a full disk can be opened; others of the dead are removed.
 fn claim_temporaries(parent: &Path, random: &Random) -> io::Result<(PathBuf, File)> {
+    let mut claimed = None;
+    for entry in fs::read_dir(parent)?.take(limits::LOCAL_SWEEP_MAX) {
+        let path = entry?.path();
+        let Some(directory) = lock_temporaries(&path)? else { continue };
+        tracing::debug!(path = %path.display(), "sweeping the temporaries of a dead process");
+        if claimed.is_some() {
+            // What cannot be removed now will be by the next who opens the bucket.
+            let _ = fs::remove_dir_all(&path);
+            continue;
+        }
+        for left in fs::read_dir(&path)? {
+            fs::remove_file(left?.path())?;
+        }
+        claimed = Some((path, directory));
+    }
+    if let Some(claimed) = claimed {
+        return Ok(claimed);
+    }
     for _ in 0..limits::LOCAL_DIRECTORY_RETRIES_MAX {
         let path = parent.join(format!("{:016x}", random.next_u64()));
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             result => result?,
         }
-        // A sweep that started between the two steps has the lock or has removed the directory: try another one.
-        let Ok(directory) = File::open(&path) else { continue };
-        if system::try_lock(&directory)? && fs::metadata(&path).is_ok() {
+        // Who opens the bucket at the same moment may have taken it for one of the dead: try another one.
+        if let Some(directory) = lock_temporaries(&path)? {
             return Ok((path, directory));
         }
     }
     Err(io::Error::other("no directory for temporaries could be claimed"))
 }
 
-/// Removes the temporaries of stores that no longer hold their lock, which are those of dead processes.
-fn sweep(parent: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(parent)?.take(limits::LOCAL_SWEEP_MAX) {
-        let path = entry?.path();
-        let abandoned = match OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&path) {
-            Ok(directory) if system::try_lock(&directory)? => Some(directory),
-            _ => None,
-        };
-        if let Some(_locked) = abandoned {
-            let removed = fs::remove_dir_all(&path);
-            tracing::debug!(path = %path.display(), ok = removed.is_ok(), "swept temporaries of a dead process");
-        }
-    }
-    Ok(())
+/// The directory, locked; `None` if somebody uses it or has removed it.
+fn lock_temporaries(path: &Path) -> io::Result<Option<File>> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
+    let Ok(directory) = opened else { return Ok(None) };
+    let still_there = || fs::metadata(path).is_ok_and(|now| directory.metadata().is_ok_and(|d| d.ino() == now.ino()));
+    Ok(if system::try_lock(&directory)? && still_there() { Some(directory) } else { None })
 }

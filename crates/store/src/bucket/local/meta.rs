@@ -37,13 +37,10 @@ pub(super) enum Keeping {
 }
 
 impl Keeping {
-    /// Finds out with a file that is thrown away.
-    pub(super) fn find_out(file: &File) -> io::Result<Self> {
-        match system::set_attribute(file, TAG, &[0; TAG_BYTES]) {
-            Ok(()) => Ok(Self::ExtendedAttributes),
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Self::TimeOnly),
-            Err(error) => Err(error),
-        }
+    /// Finds out by asking for the tag of a directory that has none. Writes nothing: the disk may be full.
+    pub(super) fn find_out(directory: &File) -> io::Result<Self> {
+        let supported = system::supports_attributes(directory, TAG)?;
+        Ok(if supported { Self::ExtendedAttributes } else { Self::TimeOnly })
     }
 }
 

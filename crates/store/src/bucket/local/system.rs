@@ -29,14 +29,33 @@ pub(super) fn rename_into(from: &Path, directory: &File, name: &OsStr) -> io::Re
     check(unsafe { libc::renameat(libc::AT_FDCWD, from.as_ptr(), directory.as_raw_fd(), name.as_ptr()) })
 }
 
-/// Waits for the exclusive lock on an open file. The kernel releases it when the file is closed, also by death.
-pub(super) fn lock(file: &File) -> io::Result<()> {
+/// Removes a name from a directory.
+pub(super) fn unlink_in(directory: &File, name: &OsStr) -> io::Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the name is zero-terminated and lives over the call, and the descriptor is open.
+    check(unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) })
+}
+
+/// An exclusive lock, released when it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock<'a>(&'a File);
+
+/// Waits for the exclusive lock on an open file or directory. The kernel releases it when the last descriptor of
+/// this opening is closed, also by death.
+pub(super) fn lock(file: &File) -> io::Result<Lock<'_>> {
     loop {
         // SAFETY: the descriptor is open.
         match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
+            result => return result.map(|()| Lock(file)),
         }
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is open. It cannot fail on a lock that is held.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
     }
 }
 
@@ -53,6 +72,19 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
 pub(super) fn set_attribute(file: &File, name: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: the pointers are to live memory of the length given, and the descriptor is open.
     check(unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) })
+}
+
+/// Whether the file system can keep values with files.
+pub(super) fn supports_attributes(file: &File, name: &CStr) -> io::Result<bool> {
+    // SAFETY: without a buffer, only the length is asked for; the descriptor is open.
+    if unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) } >= 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENODATA) => Ok(true),
+        error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        error => Err(error),
+    }
 }
 
 /// The value kept with an open file; `None` if there is none, or if the file system cannot keep any.
