@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 mod mount;
+pub mod postgres;
 pub mod server;
 pub mod settings;
 mod views;
