@@ -5,6 +5,7 @@
 use crate::Components;
 use ballast_files::Files;
 use ballast_streams::Streams;
+use ballast_tables::Tables;
 use ballast_tree::Tree;
 use std::sync::Arc;
 
@@ -17,11 +18,13 @@ pub struct Budget {
     pub files_dirty_bytes: usize,
     /// The newest records of all streams, from which readers at the end are served.
     pub streams_tail_bytes: usize,
+    /// What queries share for sorts, joins and groups.
+    pub tables_query_bytes: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { files_cache_bytes: 192 << 20, files_dirty_bytes: 64 << 20, streams_tail_bytes: 64 << 20 }
+        Self { files_cache_bytes: 192 << 20, files_dirty_bytes: 64 << 20, streams_tail_bytes: 64 << 20, tables_query_bytes: 256 << 20 }
     }
 }
 
@@ -31,10 +34,11 @@ pub struct Engines {
     pub tree: Tree,
     pub files: Files,
     pub streams: Streams,
+    pub tables: Tables,
 }
 
 impl Engines {
-    pub fn new(tree: Tree, components: &Components, budget: Budget) -> Self {
+    pub fn new(tree: Tree, components: &Components, budget: Budget) -> anyhow::Result<Self> {
         let (volume, clock) = (tree.volume(), &components.clock);
         let settings = ballast_files::Settings {
             dirty_bytes_max: budget.files_dirty_bytes,
@@ -47,6 +51,9 @@ impl Engines {
         let config = ballast_streams::Config { tail_bytes: budget.streams_tail_bytes, ..Default::default() };
         let streams =
             Streams::new(Arc::clone(volume), tree.clone(), Arc::clone(clock), components.random.clone(), config);
-        Self { tree, files, streams }
+        let settings = ballast_tables::Settings { query_memory_bytes: budget.tables_query_bytes, ..Default::default() };
+        let (volume, random) = (Arc::clone(volume), components.random.clone());
+        let tables = Tables::new(volume, tree.clone(), Arc::clone(clock), random, settings)?;
+        Ok(Self { tree, files, streams, tables })
     }
 }

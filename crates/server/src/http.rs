@@ -8,6 +8,7 @@ pub mod failure;
 pub mod guard;
 pub mod snapshots;
 pub mod status;
+mod table;
 pub mod tree;
 
 use crate::{Engines, Settings, limits};

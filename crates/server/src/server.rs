@@ -4,7 +4,7 @@
 //! them again: the mount first, so that what programs wrote comes in, the volume last.
 
 use crate::engines::{Budget, Engines};
-use crate::{Components, Settings, advised, background, http, limits, mount, volume};
+use crate::{Components, Settings, advised, background, http, limits, mount, postgres, volume};
 use anyhow::Context;
 use ballast_api::Status;
 use ballast_fuse::Mount;
@@ -44,7 +44,7 @@ impl Server {
         let owner = (settings.identity.caller.uid, settings.identity.caller.gid);
         let tree = Tree::open(Arc::clone(&opened.volume), Arc::clone(&components.clock), owner).await;
         let tree = tree.context("open the tree")?;
-        let engines = Engines::new(tree, &components, Budget::default());
+        let engines = Engines::new(tree, &components, Budget::default())?;
         let (jobs, shutdown) = (TaskTracker::new(), components.shutdown.clone());
         background::spawn(background::jobs(&engines), &shutdown, &jobs);
         jobs.spawn({
@@ -56,7 +56,7 @@ impl Server {
             Some(path) => Some(mount::mount(path, &settings, &engines).await?),
             None => None,
         };
-        let Components { clock, metrics, listeners, random: _, shutdown: _ } = components;
+        let Components { clock, metrics, listeners, random, shutdown: _ } = components;
         let http = listeners.http.local_addr()?;
         let address = |listener: &Option<TcpListener>| {
             listener.as_ref().map(TcpListener::local_addr).transpose().map(|address| address.map(|at| at.to_string()))
@@ -77,6 +77,17 @@ impl Server {
             let kafka = ballast_kafka::Settings::new(advertised, Arc::new(move |_| call.clone()));
             tasks.spawn(Kafka::serve(listener, engines.streams.clone(), kafka, shutdown.clone()));
         }
+        if let Some(listener) = listeners.postgres {
+            let postgres = postgres::Settings::new(state.settings.identity.caller.clone());
+            let tables = engines.tables.clone();
+            tasks.spawn(postgres::serve(listener, tables, random.clone(), postgres, shutdown.clone()));
+        }
+        let tables = engines.tables.clone();
+        jobs.spawn(async move {
+            if let Err(error) = tables.sweep().await {
+                tracing::warn!(%error, "rows of truncated tables are left over until the next start");
+            }
+        });
         tasks.spawn(http::serve(listeners.http, Arc::clone(&state), shutdown.clone()));
         Ok(Self { opened, engines, shutdown, mount, listeners: tasks, jobs, http, state })
     }

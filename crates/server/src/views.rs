@@ -6,6 +6,9 @@
 
 mod records;
 mod stream;
+mod table;
+
+pub use table::quoted;
 
 use crate::Engines;
 use async_trait::async_trait;
@@ -52,6 +55,8 @@ impl Views {
         match (file.inode.kind, file.name.as_str()) {
             (Kind::Stream, stream::TAIL) => stream::tail(&self.engines.streams, call, file.inode.ino).await,
             (Kind::Stream, stream::APPEND) => Ok(Bytes::new()),
+            (Kind::Table, table::SCHEMA) => table::schema(&self.engines.tables, call, file.inode.ino).await,
+            (Kind::Table, table::DATA) => table::data(&self.engines.tables, call, file.inode.ino).await,
             _ => Err(ErrorKind::NotFound),
         }
     }
@@ -63,6 +68,7 @@ impl Virtual for Views {
         let entry = |name: &str, mode| VirtualEntry { name: name.to_owned(), mode: mode & inode.mode, size: None };
         Ok(match inode.kind {
             Kind::Stream => vec![entry(stream::APPEND, 0o222), entry(stream::TAIL, 0o444)],
+            Kind::Table => vec![entry(table::SCHEMA, 0o444), entry(table::DATA, 0o444)],
             _ => Vec::new(),
         })
     }

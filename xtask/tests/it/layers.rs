@@ -23,14 +23,13 @@ const EDGES: [(&str, &[&str]); 12] = [
 ];
 
 /// The one crate that may name each of these.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 7] = [
     ("slatedb", &["store"]),
     ("object_store", &["store"]),
     ("datafusion", &["tables"]),
     ("arrow", &["tables"]),
     ("fuser", &["fuse"]),
     ("kafka-protocol", &["kafka"]),
-    ("pgwire", &["server"]),
     ("axum", &["server"]),
 ];
 

@@ -66,6 +66,12 @@ impl From<ballast_streams::Error> for Failure {
     }
 }
 
+impl From<ballast_tables::Error> for Failure {
+    fn from(error: ballast_tables::Error) -> Self {
+        Self::new(error.kind(), error.to_string())
+    }
+}
+
 impl From<ballast_store::Error> for Failure {
     fn from(error: ballast_store::Error) -> Self {
         Self::new(error.kind(), error.to_string())

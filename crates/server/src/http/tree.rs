@@ -2,6 +2,7 @@
 
 use crate::http::State as Server;
 use crate::http::failure::Failure;
+use crate::http::table;
 use crate::limits;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -90,7 +91,10 @@ pub async fn create(State(server): State<Arc<Server>>, body: Result<Json<Create>
             let (path, partitions) = (text_of(&path)?, create.partitions.unwrap_or(1));
             server.engines.streams.create(&call, &path, partitions, ballast_streams::Settings::default()).await?;
         }
-        "table" => return Err(Failure::new(ErrorKind::Unsupported, "a table cannot be made yet")),
+        "table" => {
+            let columns = create.columns.as_deref().unwrap_or_default();
+            table::create(&server.engines.tables, &call, &text_of(&path)?, columns).await?;
+        }
         other => return Err(Failure::invalid(format!("{other:?} is not a kind: directory, stream or table"))),
     }
     let inode = server.tree().resolve(&call, &path).await?;
