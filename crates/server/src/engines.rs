@@ -24,7 +24,12 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { files_cache_bytes: 192 << 20, files_dirty_bytes: 64 << 20, streams_tail_bytes: 64 << 20, tables_query_bytes: 256 << 20 }
+        Self {
+            files_cache_bytes: 192 << 20,
+            files_dirty_bytes: 64 << 20,
+            streams_tail_bytes: 64 << 20,
+            tables_query_bytes: 256 << 20,
+        }
     }
 }
 

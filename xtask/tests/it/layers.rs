@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("files", &["types", "runtime", "store", "tree"]),
     ("streams", &["types", "runtime", "store", "tree"]),
     ("tables", &["types", "runtime", "store", "tree"]),
-    ("fuse", &["types", "runtime", "tree", "files"]),
+    ("fuse", &["types", "runtime", "store", "tree", "files"]),
     ("kafka", &["types", "runtime", "tree", "streams"]),
     ("server", &["types", "runtime", "api", "store", "tree", "files", "streams", "tables", "fuse", "kafka"]),
     ("cli", &["types", "runtime", "api", "store", "server"]),

@@ -17,4 +17,3 @@ pub async fn create(tables: &Tables, call: &Call, path: &str, columns: &str) -> 
     session.close().await;
     done
 }
-

@@ -52,7 +52,8 @@ pub async fn data(tables: &Tables, call: &Call, ino: Ino) -> Result<Bytes> {
     let mut text = String::new();
     let mut show = |rows: Vec<Vec<Value>>| {
         for row in rows {
-            let cells = columns.iter().zip(row).map(|(column, value)| (column.name.clone(), shown(value, column.column_type)));
+            let cells =
+                columns.iter().zip(row).map(|(column, value)| (column.name.clone(), shown(value, column.column_type)));
             text.push_str(&Json::Object(cells.collect::<Map<String, Json>>()).to_string());
             text.push('\n');
         }

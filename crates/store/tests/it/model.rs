@@ -31,7 +31,7 @@ struct Pair {
 }
 
 async fn run(seed: u64) -> Result<()> {
-    let world = World::new(seed % 2 == 0, seed)?;
+    let world = World::new(seed.is_multiple_of(2), seed)?;
     let real = world.open().await.context("open")?;
     let random = Random::from_seed(seed);
     let possible = vec![Dump::new()];

@@ -28,7 +28,7 @@ impl World {
     /// With the log in files on the real disk, or as objects in the bucket; the bucket itself is in memory.
     pub fn new(log_in_files: bool, seed: u64) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let disk = Arc::new(RealDisk::default()) as Arc<dyn ballast_store::disk::Disk>;
+        let disk = Arc::new(RealDisk) as Arc<dyn ballast_store::disk::Disk>;
         let log = ballast_store::log::Settings { file_bytes: 64 << 10, ..Default::default() };
         let components = Components {
             bucket: Arc::new(InMemory::new()),
