@@ -12,6 +12,7 @@ pub mod background;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod postgres;
 pub mod server;
 pub mod settings;
 pub mod volume;

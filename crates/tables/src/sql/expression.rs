@@ -8,7 +8,7 @@ mod compile;
 mod evaluate;
 mod function;
 
-pub(crate) use compile::{Compiler, Scope, ScopeColumn, Stop, Typed};
+pub(crate) use compile::{Compiler, Scope, ScopeColumn, Stop};
 pub(crate) use evaluate::Context;
 pub(crate) use function::Function;
 
@@ -75,29 +75,103 @@ pub(crate) enum Arithmetic {
 }
 
 impl Expression {
-    /// True if no column occurs: its value is the same for all rows of one execution.
+    /// True if no column occurs and nothing is volatile: its value is the same for all rows of one execution.
     pub(crate) fn is_free_of_columns(&self) -> bool {
+        let mut free = true;
+        self.visit(&mut |part| {
+            free &= !matches!(part, Self::Column(_));
+            free &= !matches!(part, Self::Call(function, _) if function.is_volatile());
+        });
+        free
+    }
+
+    /// Adds the positions of all columns that occur.
+    pub(crate) fn add_columns(&self, positions: &mut Vec<usize>) {
+        self.visit(&mut |part| {
+            if let Self::Column(at) = part
+                && !positions.contains(at)
+            {
+                positions.push(*at);
+            }
+        });
+    }
+
+    /// Points every column at its place in `positions`, which must hold it.
+    pub(crate) fn remap(&mut self, positions: &[usize]) {
+        if let Self::Column(at) = self {
+            *at = positions.iter().position(|position| position == at).expect("all columns were collected");
+        }
+        self.for_each_child(&mut |child| child.remap(positions));
+    }
+
+    fn visit(&self, see: &mut impl FnMut(&Self)) {
+        see(self);
         match self {
-            Self::Constant(_) | Self::Parameter(_) => true,
-            Self::Column(_) => false,
-            Self::Not(a) | Self::Negate(a) | Self::IsNull(a) | Self::IsTrue(a) | Self::IsFalse(a) => {
-                a.is_free_of_columns()
+            Self::Constant(_) | Self::Parameter(_) | Self::Column(_) => {}
+            Self::Not(a)
+            | Self::Negate(a)
+            | Self::IsNull(a)
+            | Self::IsTrue(a)
+            | Self::IsFalse(a)
+            | Self::Cast(a, _) => {
+                a.visit(see);
             }
             Self::And(a, b)
             | Self::Or(a, b)
             | Self::Compare(_, a, b)
             | Self::Arithmetic(_, a, b, _)
             | Self::Concatenate(a, b)
-            | Self::Same(a, b) => a.is_free_of_columns() && b.is_free_of_columns(),
-            Self::In(a, list) => a.is_free_of_columns() && list.iter().all(Self::is_free_of_columns),
+            | Self::Same(a, b) => {
+                a.visit(see);
+                b.visit(see);
+            }
+            Self::In(a, list) => {
+                a.visit(see);
+                list.iter().for_each(|item| item.visit(see));
+            }
             Self::Case(arms, otherwise) => {
-                let arms_free = arms.iter().all(|(when, then)| when.is_free_of_columns() && then.is_free_of_columns());
-                arms_free && otherwise.is_free_of_columns()
+                arms.iter().for_each(|(when, then)| {
+                    when.visit(see);
+                    then.visit(see);
+                });
+                otherwise.visit(see);
             }
-            Self::Cast(a, _) => a.is_free_of_columns(),
-            Self::Call(function, arguments) => {
-                !function.is_volatile() && arguments.iter().all(Self::is_free_of_columns)
+            Self::Call(_, arguments) => arguments.iter().for_each(|argument| argument.visit(see)),
+        }
+    }
+
+    fn for_each_child(&mut self, change: &mut dyn FnMut(&mut Self)) {
+        match self {
+            Self::Constant(_) | Self::Parameter(_) | Self::Column(_) => {}
+            Self::Not(a)
+            | Self::Negate(a)
+            | Self::IsNull(a)
+            | Self::IsTrue(a)
+            | Self::IsFalse(a)
+            | Self::Cast(a, _) => {
+                change(a);
             }
+            Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Compare(_, a, b)
+            | Self::Arithmetic(_, a, b, _)
+            | Self::Concatenate(a, b)
+            | Self::Same(a, b) => {
+                change(a);
+                change(b);
+            }
+            Self::In(a, list) => {
+                change(a);
+                list.iter_mut().for_each(change);
+            }
+            Self::Case(arms, otherwise) => {
+                for (when, then) in arms {
+                    change(when);
+                    change(then);
+                }
+                change(otherwise);
+            }
+            Self::Call(_, arguments) => arguments.iter_mut().for_each(change),
         }
     }
 }

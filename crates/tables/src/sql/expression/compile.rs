@@ -1,6 +1,7 @@
 //! From SQL's syntax to an expression, with types.
 
 use super::{Arithmetic, Comparison, Expression, Function};
+use crate::sql::fold;
 use crate::value::{Decimal, text};
 use crate::{Error, Type, Value, limits};
 use datafusion::sql::sqlparser::ast;
@@ -37,9 +38,8 @@ pub(crate) struct Scope(pub(crate) Vec<ScopeColumn>);
 
 impl Scope {
     pub(crate) fn find(&self, table: Option<&str>, name: &str) -> Result<usize, Error> {
-        let fits = |column: &&ScopeColumn| {
-            column.name == name && table.map_or(column.bare, |table| column.table == table)
-        };
+        let fits =
+            |column: &&ScopeColumn| column.name == name && table.map_or(column.bare, |table| column.table == table);
         let at = self.0.iter().position(|column| fits(&column));
         at.ok_or_else(|| match table {
             Some(table) => Error::UndefinedColumn(format!("{table}.{name}")),
@@ -61,11 +61,6 @@ pub(crate) struct Compiler {
     /// By parameter number from 0; what the client declared is there from the start.
     pub(crate) parameters: Vec<Option<Type>>,
     depth: usize,
-}
-
-/// An identifier as PostgreSQL reads it: folded to lower case unless quoted.
-pub(crate) fn fold(ident: &ast::Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 impl Compiler {
@@ -90,9 +85,7 @@ impl Compiler {
             return Ok(typed.expression);
         }
         Ok(match typed.expression {
-            Expression::Constant(Value::Text(literal)) => {
-                Expression::Constant(text::parse(literal.as_str(), to)?)
-            }
+            Expression::Constant(Value::Text(literal)) => Expression::Constant(text::parse(literal.as_str(), to)?),
             Expression::Parameter(number) => {
                 self.parameters[number].get_or_insert(to);
                 Expression::Parameter(number)
@@ -284,7 +277,13 @@ impl Compiler {
         }
     }
 
-    fn binary(&mut self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr, scope: &Scope) -> Compiled<Typed> {
+    fn binary(
+        &mut self,
+        left: &ast::Expr,
+        op: &ast::BinaryOperator,
+        right: &ast::Expr,
+        scope: &Scope,
+    ) -> Compiled<Typed> {
         use ast::BinaryOperator as Op;
         let typed = |expression, of| Ok(Typed { expression, of: Some(of) });
         let comparison = match op {

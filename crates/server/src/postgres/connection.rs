@@ -1,0 +1,386 @@
+//! One connection: from its first byte to its last.
+//!
+//! Simple queries are run here, prepared ones in [`super::extended`]. After an error the rest of a pipeline is
+//! skipped up to its Sync, as the protocol wants it.
+
+use super::cancel::{Key, Registry};
+use super::extended::{Portal, Statement};
+use super::message::{Body, Message, Wire};
+use super::startup::REPORTED;
+use super::{Shared, limits, startup};
+use ballast_tables::{Answer, Error, OutputColumn, Result, Row, Rows, Session, Status, Tag};
+use bytes::BufMut;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+pub struct Connection {
+    pub wire: Wire,
+    pub session: Session,
+    pub key: Key,
+    pub statements: HashMap<String, Arc<Statement>>,
+    pub portals: HashMap<String, Portal>,
+    /// An error happened in a pipeline: everything up to its Sync is skipped.
+    skipping: bool,
+    reported: Vec<(&'static str, String)>,
+}
+
+/// Why a step ended the connection or the statement.
+pub enum Stop {
+    /// The connection is of no more use.
+    Io(io::Error),
+    /// The statement failed; the client is told.
+    Failed(Error),
+    /// The client broke the protocol; it is told.
+    Violation(&'static str),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<super::message::Malformed> for Stop {
+    fn from(_: super::message::Malformed) -> Self {
+        Self::Violation("invalid message format")
+    }
+}
+
+pub type Step<T = ()> = std::result::Result<T, Stop>;
+
+/// Serves a connection to its end. `full`: there are too many already.
+pub async fn serve(stream: TcpStream, shared: Arc<Shared>, full: bool) -> io::Result<()> {
+    let mut wire = Wire::new(stream);
+    if full {
+        wire.fatal("53300", "sorry, too many clients already");
+        wire.close().await;
+        return Ok(());
+    }
+    let greeting = tokio::time::timeout(limits::STARTUP_TIMEOUT, startup::greet(&mut wire, &shared));
+    let greeted = tokio::select! {
+        greeted = greeting => greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+        () = shared.shutdown.begun() => None,
+    };
+    let Some(mut session) = greeted else {
+        wire.close().await;
+        return Ok(());
+    };
+    let key = Registry::enter(&shared);
+    session.variables().process = key.process;
+    wire.message(b'K', |out| {
+        out.put_i32(key.process);
+        out.put_i32(key.secret);
+    });
+    let mut connection = Connection {
+        wire,
+        session,
+        key,
+        statements: HashMap::new(),
+        portals: HashMap::new(),
+        skipping: false,
+        reported: Vec::new(),
+    };
+    connection.note_reported();
+    let served = connection.run(&shared).await;
+    connection.session.close().await;
+    if let Err(error) = &served
+        && error.kind() == io::ErrorKind::InvalidData
+    {
+        connection.wire.fatal("08P01", &error.to_string());
+    }
+    connection.wire.close().await;
+    served
+}
+
+impl Connection {
+    async fn run(&mut self, shared: &Shared) -> io::Result<()> {
+        self.ready();
+        loop {
+            // Answers of a pipeline are sent together: nothing is sent while more is there to be read.
+            if self.wire.peek().is_none() {
+                self.wire.flush().await?;
+            }
+            let message = tokio::select! {
+                message = self.wire.read() => message?,
+                () = shared.shutdown.begun() => {
+                    self.wire.fatal("57P01", "terminating connection due to administrator command");
+                    return Ok(());
+                }
+            };
+            let Some(message) = message else { return Ok(()) };
+            if message.tag == b'X' {
+                return Ok(());
+            }
+            match self.handle(message).await {
+                Ok(()) => {}
+                Err(Stop::Io(error)) => return Err(error),
+                Err(Stop::Failed(error)) => {
+                    self.wire.error(&error);
+                    self.skipping = true;
+                }
+                Err(Stop::Violation(text)) => {
+                    self.session.fail();
+                    self.wire.violation(text);
+                    self.skipping = true;
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: Message) -> Step {
+        let body = Body(message.body);
+        match message.tag {
+            b'S' => return self.sync().await,
+            b'Q' => {
+                self.skipping = false;
+                return self.simple(body).await;
+            }
+            // What a client still sends of a COPY that has failed.
+            b'd' | b'c' | b'f' => return Ok(()),
+            _ if self.skipping => return Ok(()),
+            b'P' => self.parse(body).await,
+            b'B' => self.bind(body),
+            b'D' => self.describe(body),
+            b'E' => self.execute(body).await,
+            b'C' => self.close(body),
+            b'H' => Ok(self.wire.flush().await?),
+            b'F' => Err(Error::Unsupported("function calls are not supported".into()).into()),
+            _ => Err(Stop::Violation("unknown message")),
+        }
+    }
+
+    async fn sync(&mut self) -> Step {
+        self.skipping = false;
+        if let Err(error) = self.session.sync().await {
+            self.wire.error(&error);
+        }
+        if self.session.status() == Status::Idle {
+            self.portals.clear();
+        }
+        self.ready();
+        Ok(())
+    }
+
+    /// Tells the client that the next statement may come.
+    fn ready(&mut self) {
+        self.tell();
+        self.wire.ready(match self.session.status() {
+            Status::Idle => b'I',
+            Status::Open => b'T',
+            Status::Failed => b'E',
+        });
+    }
+
+    /// Sends notices, and settings that have changed.
+    pub fn tell(&mut self) {
+        for notice in self.session.take_notices() {
+            self.wire.notice(&notice);
+        }
+        let before = std::mem::take(&mut self.reported);
+        self.note_reported();
+        for (now, before) in self.reported.iter().zip(&before) {
+            if now != before {
+                self.wire.parameter(now.0, &now.1);
+            }
+        }
+    }
+
+    fn note_reported(&mut self) {
+        let variables = self.session.variables();
+        let value = |name: &str| variables.get(name).unwrap_or_default().to_owned();
+        self.reported = REPORTED.iter().map(|(shown, name)| (*shown, value(name))).collect();
+    }
+
+    async fn simple(&mut self, mut body: Body) -> Step {
+        let run = match body.text() {
+            Ok(sql) => self.run_text(&sql).await,
+            Err(_) => Err(Stop::Failed(Error::InvalidEncoding)),
+        };
+        match run {
+            Ok(()) => {}
+            Err(Stop::Io(error)) => return Err(Stop::Io(error)),
+            Err(Stop::Failed(error)) => {
+                self.session.fail();
+                self.wire.error(&error);
+            }
+            Err(Stop::Violation(text)) => {
+                self.session.fail();
+                self.wire.violation(text);
+            }
+        }
+        if let Err(error) = self.session.sync().await {
+            self.wire.error(&error);
+        }
+        if self.session.status() == Status::Idle {
+            self.portals.clear();
+        }
+        self.ready();
+        Ok(())
+    }
+
+    async fn run_text(&mut self, sql: &str) -> Step {
+        let statements = self.session.parse(sql)?;
+        if statements.is_empty() {
+            self.wire.empty(b'I');
+            return Ok(());
+        }
+        // Several statements of one text are one transaction, unless they say otherwise.
+        let more = statements.len() > 1;
+        for statement in statements {
+            let notify = Arc::clone(&self.key.notify);
+            let session = &mut self.session;
+            let run = async {
+                let prepared = session.prepare_statement(Some(statement), &[]).await?;
+                let answer = session.execute(&prepared, &[], more).await?;
+                Ok(answer)
+            };
+            let answered = cancellable(&notify, run).await;
+            let answer: Answer = match answered {
+                Ok(answered) => answered,
+                Err(error) => return Err(self.cancelled(error).await.into()),
+            };
+            self.answer(answer, true).await?;
+        }
+        Ok(())
+    }
+
+    /// After a failure: what a cancelled statement had begun is taken back.
+    pub async fn cancelled(&mut self, error: Error) -> Error {
+        if matches!(error, Error::Cancelled) {
+            self.session.cancelled().await;
+        }
+        error
+    }
+
+    /// Sends a whole answer. `describe`: the columns go in front, as for a simple query.
+    pub async fn answer(&mut self, answer: Answer, describe: bool) -> Step {
+        match answer {
+            Answer::Empty => self.wire.empty(b'I'),
+            Answer::Done(tag) => {
+                self.tell();
+                self.wire.complete(&tag_text(tag, 0));
+            }
+            Answer::Rows { columns, rows, tag } => {
+                if describe {
+                    self.wire.row_description(&columns, &[]);
+                }
+                let mut rows = RowSource::new(rows);
+                let count = self.send_rows(&mut rows, &columns, &[], usize::MAX).await?.0;
+                self.wire.complete(&tag_text(tag, count));
+            }
+            Answer::CopyIn(copy) => self.copy_in(copy).await?,
+            Answer::CopyOut(copy) => self.copy_out(copy).await?,
+        }
+        Ok(())
+    }
+
+    /// Sends up to `rows_max` rows; how many, and whether they were the last.
+    pub async fn send_rows(
+        &mut self,
+        rows: &mut RowSource,
+        columns: &[OutputColumn],
+        formats: &[i16],
+        rows_max: usize,
+    ) -> Step<(u64, bool)> {
+        let notify = Arc::clone(&self.key.notify);
+        let mut sent = 0;
+        while (sent as usize) < rows_max {
+            let next = match rows.ready() {
+                Some(row) => Some(row),
+                None => match cancellable(&notify, rows.refill()).await {
+                    Ok(more) if more => rows.ready(),
+                    Ok(_) => None,
+                    Err(error) => {
+                        self.session.fail();
+                        return Err(error.into());
+                    }
+                },
+            };
+            let Some(row) = next else { return Ok((sent, true)) };
+            self.wire.data_row(columns, formats, &row);
+            sent += 1;
+            self.wire.relieve().await?;
+        }
+        Ok((sent, rows.is_spent()))
+    }
+}
+
+/// Runs until it is done or the client cancels.
+pub async fn cancellable<T>(notify: &tokio::sync::Notify, run: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        done = run => done,
+        () = notify.notified() => Err(Error::Cancelled),
+    }
+}
+
+/// Rows of an answer, one at a time.
+pub struct RowSource {
+    ready: std::vec::IntoIter<Row>,
+    stream: Option<BoxStream<'static, Result<Vec<Row>>>>,
+}
+
+impl RowSource {
+    pub fn new(rows: Rows) -> Self {
+        match rows {
+            Rows::Ready(rows) => Self { ready: rows.into_iter(), stream: None },
+            Rows::Stream(stream) => Self { ready: Vec::new().into_iter(), stream: Some(stream) },
+        }
+    }
+
+    fn ready(&mut self) -> Option<Row> {
+        self.ready.next()
+    }
+
+    fn is_spent(&self) -> bool {
+        self.ready.len() == 0 && self.stream.is_none()
+    }
+
+    /// Fetches the next portion; false at the end.
+    async fn refill(&mut self) -> Result<bool> {
+        while let Some(stream) = &mut self.stream {
+            match stream.next().await {
+                None => self.stream = None,
+                Some(rows) => {
+                    let rows = rows?;
+                    if !rows.is_empty() {
+                        self.ready = rows.into_iter();
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    pub async fn next(&mut self) -> Result<Option<Row>> {
+        match self.ready() {
+            Some(row) => Ok(Some(row)),
+            None if self.refill().await? => Ok(self.ready()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The word that ends an answer.
+pub fn tag_text(tag: Tag, rows: u64) -> std::borrow::Cow<'static, str> {
+    match tag {
+        Tag::Select => format!("SELECT {rows}").into(),
+        Tag::Insert(count) => format!("INSERT 0 {count}").into(),
+        Tag::Update(count) => format!("UPDATE {count}").into(),
+        Tag::Delete(count) => format!("DELETE {count}").into(),
+        Tag::Copy(count) => format!("COPY {count}").into(),
+        Tag::Command(word) => word.into(),
+    }
+}

@@ -1,0 +1,87 @@
+//! COPY, as messages.
+
+use super::connection::{Connection, RowSource, Step, Stop, cancellable, tag_text};
+use super::limits;
+use super::message::Body;
+use ballast_tables::session::{CopyIn, CopyOut};
+use ballast_tables::{Error, Tag};
+use bytes::{BufMut, BytesMut};
+use std::io;
+use std::sync::Arc;
+
+impl Connection {
+    fn copy_response(&mut self, tag: u8, columns: usize) {
+        self.wire.message(tag, |out| {
+            out.put_u8(0);
+            out.put_u16(u16::try_from(columns).unwrap_or(u16::MAX));
+            (0..columns).for_each(|_| out.put_i16(0));
+        });
+    }
+
+    pub async fn copy_in(&mut self, mut copy: CopyIn) -> Step {
+        self.copy_response(b'G', copy.columns());
+        self.wire.flush().await?;
+        let notify = Arc::clone(&self.key.notify);
+        loop {
+            let Some(message) = self.wire.read().await? else {
+                self.session.copy_fail(copy).await;
+                return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
+            };
+            match message.tag {
+                b'd' => {
+                    if let Err(error) = cancellable(&notify, self.session.copy_data(&mut copy, &message.body)).await {
+                        if matches!(error, Error::Cancelled) {
+                            self.session.copy_fail(copy).await;
+                        }
+                        return Err(error.into());
+                    }
+                }
+                b'c' => {
+                    let count = self.session.copy_done(copy).await?;
+                    self.wire.complete(&tag_text(Tag::Copy(count), 0));
+                    return Ok(());
+                }
+                b'f' => {
+                    let reason = Body(message.body).text().unwrap_or_default();
+                    self.session.copy_fail(copy).await;
+                    return Err(Error::BadCopy(format!("COPY from stdin failed: {reason}")).into());
+                }
+                // Allowed, and without meaning here.
+                b'H' | b'S' => {}
+                _ => {
+                    self.session.copy_fail(copy).await;
+                    return Err(Stop::Violation("unexpected message during COPY from stdin"));
+                }
+            }
+        }
+    }
+
+    pub async fn copy_out(&mut self, mut copy: CopyOut) -> Step {
+        self.copy_response(b'H', copy.types.len());
+        let rows = std::mem::replace(&mut copy.rows, ballast_tables::Rows::Ready(Vec::new()));
+        let mut rows = RowSource::new(rows);
+        let notify = Arc::clone(&self.key.notify);
+        let mut line = BytesMut::with_capacity(limits::WRITE_BUFFER_BYTES / 16);
+        copy.header(&mut line);
+        let mut count = 0;
+        loop {
+            if !line.is_empty() {
+                self.wire.message(b'd', |out| out.put_slice(&line));
+                line.clear();
+                self.wire.relieve().await?;
+            }
+            match cancellable(&notify, rows.next()).await {
+                Ok(Some(row)) => copy.line(&row, &mut line),
+                Ok(None) => break,
+                Err(error) => {
+                    self.session.fail();
+                    return Err(error.into());
+                }
+            }
+            count += 1;
+        }
+        self.wire.empty(b'c');
+        self.wire.complete(&tag_text(Tag::Copy(count), 0));
+        Ok(())
+    }
+}

@@ -1,0 +1,354 @@
+//! A client's session: its directory, its settings and its transaction.
+//!
+//! A listener prepares a statement, hands its parameters to [`Session::execute`] and passes the answer on.
+//! Everything that a client was told is durable: a write waits for its commit, a read for the last write to
+//! what it read (rows by key, tables otherwise). Statements outside a transaction are transactions of their
+//! own and run again after a conflict; inside BEGIN … COMMIT the client hears of it.
+
+mod copy;
+mod ddl;
+mod dml;
+mod planning;
+mod query;
+mod variables;
+
+pub use copy::{CopyFormat, CopyIn, CopyOut};
+pub use variables::{SERVER_VERSION, Variables};
+
+use crate::sql::plan::{OutputColumn, Plan};
+use crate::transaction::OpenTransaction;
+use crate::{Error, Result, Row, Tables, Type, Value};
+use ballast_store::{Isolation, Position};
+use ballast_types::{Call, TreePath};
+use datafusion::sql::sqlparser::ast;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+
+/// Whether a transaction is open, as a client is told after every answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Idle,
+    Open,
+    /// A statement of the open transaction failed; only its end is accepted.
+    Failed,
+}
+
+/// A statement, ready to run any number of times.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `None` for an empty text.
+    statement: Option<Arc<ast::Statement>>,
+    plan: Option<Arc<Plan>>,
+    declared: Vec<Option<Type>>,
+    /// The types of `$1`, `$2`, …
+    pub parameters: Vec<Type>,
+    /// The columns of its result; `None` if it gives no rows.
+    pub columns: Option<Arc<[OutputColumn]>>,
+}
+
+impl Prepared {
+    pub fn is_empty(&self) -> bool {
+        self.statement.is_none()
+    }
+
+    /// True for the statements that a failed transaction accepts.
+    fn ends_transaction(&self) -> bool {
+        matches!(self.statement.as_deref(), Some(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
+    }
+}
+
+/// What a statement did, for the word that ends its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    Select,
+    Insert(u64),
+    Update(u64),
+    Delete(u64),
+    Copy(u64),
+    Command(&'static str),
+}
+
+/// Rows of a result.
+pub enum Rows {
+    Ready(Vec<Row>),
+    /// In portions, as they are computed.
+    Stream(BoxStream<'static, Result<Vec<Row>>>),
+}
+
+pub enum Answer {
+    /// The text held no statement.
+    Empty,
+    Done(Tag),
+    Rows {
+        columns: Arc<[OutputColumn]>,
+        rows: Rows,
+        tag: Tag,
+    },
+    /// The client sends rows now; see [`Session::copy_in`].
+    CopyIn(CopyIn),
+    CopyOut(CopyOut),
+}
+
+pub struct Session {
+    tables: Tables,
+    call: Call,
+    directory: Arc<TreePath>,
+    variables: Variables,
+    transaction: Option<OpenTransaction>,
+    failed: bool,
+    /// The isolation that the fresh open transaction is to begin again with.
+    restart: Option<Isolation>,
+    notices: Vec<String>,
+}
+
+impl Session {
+    /// `directory`: where unquoted and relative names start.
+    pub fn new(tables: Tables, call: Call, directory: TreePath) -> Self {
+        let variables = Variables::default();
+        let directory = Arc::new(directory);
+        Self {
+            tables,
+            call,
+            directory,
+            variables,
+            transaction: None,
+            failed: false,
+            restart: None,
+            notices: Vec::new(),
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        match &self.transaction {
+            _ if self.failed => Status::Failed,
+            Some(transaction) if !transaction.implicit => Status::Open,
+            _ => Status::Idle,
+        }
+    }
+
+    pub fn variables(&mut self) -> &mut Variables {
+        &mut self.variables
+    }
+
+    pub fn directory(&self) -> &TreePath {
+        &self.directory
+    }
+
+    /// What a client should be told beside the answer.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The statements of a text, to prepare and run one after the other.
+    pub fn parse(&self, sql: &str) -> Result<Vec<ast::Statement>> {
+        crate::sql::parse(sql)
+    }
+
+    /// Prepares the one statement of a text. `declared`: the parameter types that the client has fixed.
+    pub async fn prepare(&mut self, sql: &str, declared: &[Option<Type>]) -> Result<Prepared> {
+        let mut statements = self.noted(|_| crate::sql::parse(sql))?;
+        if statements.len() > 1 {
+            self.fail();
+            return Err(Error::Syntax("cannot insert multiple commands into a prepared statement".into()));
+        }
+        let statement = statements.pop();
+        self.prepare_statement(statement, declared).await
+    }
+
+    pub async fn prepare_statement(
+        &mut self,
+        statement: Option<ast::Statement>,
+        declared: &[Option<Type>],
+    ) -> Result<Prepared> {
+        let Some(statement) = statement.map(Arc::new) else {
+            let parameters = declared.iter().map(|of| of.unwrap_or(Type::Text)).collect();
+            return Ok(Prepared { statement: None, plan: None, declared: Vec::new(), parameters, columns: None });
+        };
+        let is_end = matches!(&*statement, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. });
+        if self.failed && !is_end {
+            return Err(Error::TransactionFailed);
+        }
+        let planned = self.plan(&statement, declared).await;
+        let (plan, parameters) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                self.fail();
+                return Err(error);
+            }
+        };
+        let columns = match &plan {
+            Plan::Command(command) => variables::columns_of(command),
+            plan => plan.columns(),
+        };
+        let parameters = parameters.into_iter().map(|of| of.unwrap_or(Type::Text)).collect();
+        let (statement, plan) = (Some(statement), Some(Arc::new(plan)));
+        Ok(Prepared { statement, plan, declared: declared.to_vec(), parameters, columns })
+    }
+
+    /// Runs a statement. `more`: other statements follow that belong to the same implicit transaction.
+    pub async fn execute(&mut self, prepared: &Prepared, parameters: &[Value], more: bool) -> Result<Answer> {
+        let Some(statement) = &prepared.statement else { return Ok(Answer::Empty) };
+        if self.failed && !prepared.ends_transaction() {
+            return Err(Error::TransactionFailed);
+        }
+        if parameters.len() < prepared.parameters.len() {
+            let (given, wanted) = (parameters.len(), prepared.parameters.len());
+            self.fail();
+            return Err(Error::InvalidParameter(format!("{given} parameters were given, {wanted} are needed")));
+        }
+        let answer = self.execute_planned(statement, prepared, parameters, more).await;
+        if answer.is_err() {
+            self.fail();
+        }
+        answer
+    }
+
+    async fn execute_planned(
+        &mut self,
+        statement: &Arc<ast::Statement>,
+        prepared: &Prepared,
+        parameters: &[Value],
+        more: bool,
+    ) -> Result<Answer> {
+        let mut plan = prepared.plan.clone().ok_or_else(|| Error::Syntax("nothing was prepared".into()))?;
+        let mut tries = 0;
+        // A COMMIT that found a conflict has no transaction any more, and must not run again for that.
+        let alone = self.transaction.is_none();
+        loop {
+            if !self.is_current(&plan) {
+                plan = Arc::new(self.plan(statement, &prepared.declared).await?.0);
+                let columns = plan.columns();
+                if prepared.columns.is_some()
+                    && columns.as_deref() != prepared.columns.as_deref()
+                    && !matches!(*plan, Plan::Command(_))
+                {
+                    return Err(Error::Unsupported("cached plan must not change result type".into()));
+                }
+            }
+            match self.execute_plan(&plan, &prepared.parameters, parameters, more).await {
+                Err(error) if error.is_conflict() && alone && self.transaction.is_none() => {
+                    tries += 1;
+                    if tries > self.tables.0.settings.conflict_retries_max {
+                        return Err(Error::Conflict);
+                    }
+                    // Whoever got in the way is done by now; give others a turn all the same.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) if error.is_conflict() => return Err(Error::Conflict),
+                other => return other,
+            }
+        }
+    }
+
+    async fn execute_plan(&mut self, plan: &Plan, types: &[Type], parameters: &[Value], more: bool) -> Result<Answer> {
+        match plan {
+            Plan::Select(select) => self.select(select, parameters).await,
+            Plan::Query(query) => self.query(query, types, parameters).await,
+            Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
+                if more && self.transaction.is_none() {
+                    self.begin_implicit().await?;
+                }
+                self.write(plan, types, parameters).await
+            }
+            Plan::Nothing(columns) => {
+                Ok(Answer::Rows { columns: Arc::clone(columns), rows: Rows::Ready(Vec::new()), tag: Tag::Select })
+            }
+            Plan::Command(statement) => self.command(statement, more).await,
+        }
+    }
+
+    /// Ends what the statements since the last end began on their own: commits, or takes back after a failure.
+    /// A listener calls it where the protocol says that an implicit transaction ends.
+    pub async fn sync(&mut self) -> Result<()> {
+        match &self.transaction {
+            Some(transaction) if transaction.implicit => match self.failed {
+                true => {
+                    self.rollback().await;
+                    Ok(())
+                }
+                false => self.commit().await,
+            },
+            Some(_) => Ok(()),
+            None => {
+                self.failed = false;
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that a statement failed, as the listener may learn while it streams rows.
+    pub fn fail(&mut self) {
+        self.failed = self.transaction.is_some();
+    }
+
+    /// The future of a statement was dropped: what it had begun by itself is taken back, an open transaction fails.
+    pub async fn cancelled(&mut self) {
+        match &self.transaction {
+            Some(open) if open.implicit => self.rollback().await,
+            _ => self.fail(),
+        }
+    }
+
+    /// Ends the session; an open transaction is taken back.
+    pub async fn close(mut self) {
+        self.rollback().await;
+    }
+
+    async fn begin_implicit(&mut self) -> Result<()> {
+        let isolation = self.variables.default_isolation();
+        self.transaction = Some(OpenTransaction::begin(&self.tables.0, isolation, false, true).await?);
+        Ok(())
+    }
+
+    async fn begin(&mut self, isolation: Isolation, read_only: bool) -> Result<()> {
+        match &mut self.transaction {
+            Some(open) if open.implicit => open.implicit = false,
+            Some(_) => self.notices.push("there is already a transaction in progress".into()),
+            None => {
+                let open = OpenTransaction::begin(&self.tables.0, isolation, read_only, false).await?;
+                self.transaction = Some(open);
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.failed = false;
+        let Some(transaction) = self.transaction.take() else { return Ok(()) };
+        let position = transaction.commit(&self.tables.0, &self.call).await;
+        let position = position.map_err(|error| if error.is_conflict() { Error::Conflict } else { error })?;
+        self.durable(position).await
+    }
+
+    async fn rollback(&mut self) {
+        self.failed = false;
+        if let Some(transaction) = self.transaction.take() {
+            transaction.rollback(&self.tables.0, &self.call).await;
+        }
+    }
+
+    /// Waits for a write to be durable, unless the client asked not to.
+    async fn durable(&self, position: Position) -> Result<()> {
+        if self.variables.is_synchronous() {
+            self.tables.0.volume.durable(position).await?;
+        }
+        Ok(())
+    }
+
+    fn noted<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let done = act(self);
+        if done.is_err() {
+            self.fail();
+        }
+        done
+    }
+
+    fn is_current(&self, plan: &Plan) -> bool {
+        plan.views().into_iter().all(|view| {
+            match self.transaction.as_ref().and_then(|open| open.tables.get(&view.ino())) {
+                Some(touched) => Arc::ptr_eq(&touched.schema, &view.schema) || *touched.schema == *view.schema,
+                None => view.table.is_current(&view.schema),
+            }
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! Settings of a session: SET, SHOW and what a client sends at the start.
+
+use super::{Answer, Rows, Session, Tag};
+use crate::sql::plan::OutputColumn;
+use crate::{Error, Result, Type, Value};
+use ballast_store::Isolation;
+use datafusion::sql::sqlparser::ast;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What we say we are. Clients choose their catalog queries by it.
+pub const SERVER_VERSION: &str = "15.0 (Ballast)";
+
+const DEFAULTS: [(&str, &str); 26] = [
+    ("application_name", ""),
+    ("bytea_output", "hex"),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("datestyle", "ISO, MDY"),
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_read_only", "off"),
+    ("extra_float_digits", "1"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("in_hot_standby", "off"),
+    ("integer_datetimes", "on"),
+    ("intervalstyle", "postgres"),
+    ("is_superuser", "off"),
+    ("lc_collate", "C"),
+    ("lc_ctype", "C"),
+    ("lock_timeout", "0"),
+    ("max_identifier_length", "255"),
+    ("row_security", "off"),
+    ("search_path", "public"),
+    ("server_encoding", "UTF8"),
+    ("server_version", SERVER_VERSION),
+    ("server_version_num", "150000"),
+    ("standard_conforming_strings", "on"),
+    ("statement_timeout", "0"),
+    ("synchronous_commit", "on"),
+    ("timezone", "UTC"),
+];
+
+/// Cannot be changed: what they say is a fact of this server.
+const FIXED: [&str; 9] = [
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "lc_collate",
+    "lc_ctype",
+    "max_identifier_length",
+    "server_encoding",
+    "server_version",
+    "server_version_num",
+];
+
+/// Settings of a session may be many, but not without end.
+const VARIABLES_MAX: usize = 200;
+
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    set: BTreeMap<String, String>,
+    pub user: String,
+    pub database: String,
+    pub process: i32,
+}
+
+impl Variables {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let name = name.to_lowercase();
+        let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        self.set.get(&name).map(String::as_str).or_else(default)
+    }
+
+    /// Takes a setting. Unknown names with a dot in them are a client's own business and are kept.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let name = name.to_lowercase();
+        let known = DEFAULTS.iter().any(|(known, _)| *known == name);
+        if !known && !name.contains('.') {
+            // Settings of PostgreSQL that mean nothing here are accepted, so that its clients get through.
+            tracing::debug!(%name, "a setting without effect");
+        }
+        let changes = self.get(&name) != Some(value);
+        if FIXED.contains(&name.as_str()) && changes {
+            return Err(Error::InvalidParameter(format!("parameter \"{name}\" cannot be changed")));
+        }
+        match name.as_str() {
+            "client_encoding"
+                if !["utf8", "utf-8", "unicode", "sql_ascii"].contains(&value.to_lowercase().as_str()) =>
+            {
+                return Err(Error::Unsupported(format!("encoding {value} is not supported: text is UTF-8")));
+            }
+            "client_encoding" => {
+                self.set.insert(name, "UTF8".into());
+                return Ok(());
+            }
+            // Times are shown in UTC whatever a client would like; an offset in the text says so.
+            "timezone" => return Ok(()),
+            "default_transaction_isolation" => {
+                isolation_by_name(value)?;
+            }
+            "standard_conforming_strings" if !is_on(value) => {
+                return Err(Error::Unsupported("standard_conforming_strings is always on".into()));
+            }
+            _ => {}
+        }
+        if self.set.len() >= VARIABLES_MAX && !self.set.contains_key(&name) {
+            return Err(Error::TooLarge(format!("a session can have at most {VARIABLES_MAX} settings")));
+        }
+        self.set.insert(name, value.to_owned());
+        Ok(())
+    }
+
+    pub fn reset(&mut self, name: &str) {
+        self.set.remove(&name.to_lowercase());
+    }
+
+    pub fn reset_all(&mut self) {
+        self.set.clear();
+    }
+
+    pub(crate) fn default_isolation(&self) -> Isolation {
+        let name = self.get("default_transaction_isolation").unwrap_or_default();
+        isolation_by_name(name).unwrap_or_default()
+    }
+
+    pub(crate) fn is_synchronous(&self) -> bool {
+        !matches!(self.get("synchronous_commit"), Some("off"))
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.get("default_transaction_read_only").is_some_and(is_on)
+    }
+}
+
+fn is_on(value: &str) -> bool {
+    ["on", "true", "yes", "1"].contains(&value.to_lowercase().as_str())
+}
+
+fn isolation_by_name(name: &str) -> Result<Isolation> {
+    match name.to_lowercase().as_str() {
+        "serializable" => Ok(Isolation::Serializable),
+        "repeatable read" | "read committed" | "read uncommitted" | "snapshot" => Ok(Isolation::Snapshot),
+        other => Err(Error::InvalidParameter(format!("invalid isolation level: \"{other}\""))),
+    }
+}
+
+fn isolation_name(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Serializable => "serializable",
+        Isolation::Snapshot => "repeatable read",
+    }
+}
+
+/// Isolation and read-only as a list of modes says; what it does not say is `None`.
+pub(super) fn modes(list: &[ast::TransactionMode]) -> (Option<Isolation>, Option<bool>) {
+    let (mut isolation, mut read_only) = (None, None);
+    for mode in list {
+        match mode {
+            ast::TransactionMode::AccessMode(access) => {
+                read_only = Some(*access == ast::TransactionAccessMode::ReadOnly);
+            }
+            ast::TransactionMode::IsolationLevel(level) => {
+                isolation = Some(match level {
+                    ast::TransactionIsolationLevel::Serializable => Isolation::Serializable,
+                    _ => Isolation::Snapshot,
+                });
+            }
+        }
+    }
+    (isolation, read_only)
+}
+
+/// The columns of a command that gives rows.
+pub(super) fn columns_of(statement: &ast::Statement) -> Option<Arc<[OutputColumn]>> {
+    match statement {
+        ast::Statement::ShowVariable { variable } => {
+            Some(Arc::from([OutputColumn::new(variable_name(variable), Type::Text)]))
+        }
+        _ => None,
+    }
+}
+
+fn variable_name(parts: &[ast::Ident]) -> String {
+    let words: Vec<String> = parts.iter().map(|part| part.value.to_lowercase()).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["transaction", "isolation", "level"] => "transaction_isolation".into(),
+        ["time", "zone"] => "timezone".into(),
+        _ => words.join("."),
+    }
+}
+
+impl Session {
+    pub(super) fn show(&self, variable: &[ast::Ident]) -> Result<Answer> {
+        let name = variable_name(variable);
+        let value = match name.as_str() {
+            "transaction_isolation" => {
+                let open = self.transaction.as_ref().map(|open| open.isolation);
+                isolation_name(open.unwrap_or_else(|| self.variables.default_isolation())).to_owned()
+            }
+            "transaction_read_only" => {
+                let open = self.transaction.as_ref().map(|open| open.read_only);
+                if open.unwrap_or_else(|| self.variables.is_read_only()) { "on".into() } else { "off".into() }
+            }
+            other => {
+                let value = self.variables.get(other);
+                let unknown = || Error::UndefinedObject(format!("unrecognized configuration parameter \"{other}\""));
+                value.ok_or_else(unknown)?.to_owned()
+            }
+        };
+        let columns = Arc::from([OutputColumn::new(name, Type::Text)]);
+        Ok(Answer::Rows { columns, rows: Rows::Ready(vec![vec![Value::text(value)]]), tag: Tag::Command("SHOW") })
+    }
+
+    pub(super) fn set(&mut self, set: &ast::Set) -> Result<()> {
+        match set {
+            ast::Set::SingleAssignment { variable, values, .. } => {
+                let name = variable.to_string().to_lowercase();
+                let text = values.iter().map(setting_text).collect::<Vec<_>>().join(", ");
+                if text.eq_ignore_ascii_case("default") {
+                    self.variables.reset(&name);
+                    return Ok(());
+                }
+                if name == "search_path" {
+                    return self.set_search_path(values);
+                }
+                if name == "transaction_isolation" {
+                    let isolation = isolation_by_name(&text)?;
+                    return self.set_modes(Some(isolation), None);
+                }
+                self.variables.set(&name, &text)
+            }
+            ast::Set::SetTimeZone { value, .. } => self.variables.set("timezone", &setting_text(value)),
+            ast::Set::SetNames { charset_name, .. } => self.variables.set("client_encoding", &charset_name.value),
+            ast::Set::SetTransaction { modes: list, session, .. } => {
+                let (isolation, read_only) = modes(list);
+                if *session {
+                    if let Some(isolation) = isolation {
+                        self.variables.set("default_transaction_isolation", isolation_name(isolation))?;
+                    }
+                    if let Some(read_only) = read_only {
+                        self.variables.set("default_transaction_read_only", if read_only { "on" } else { "off" })?;
+                    }
+                    return Ok(());
+                }
+                self.set_modes(isolation, read_only)
+            }
+            ast::Set::SetRole { .. } | ast::Set::SetSessionAuthorization(_) => {
+                Err(Error::Unsupported("roles are not supported".into()))
+            }
+            _ => Err(Error::Unsupported("this form of SET is not supported".into())),
+        }
+    }
+
+    /// `SET search_path = '/a/b'` moves the session to that directory.
+    fn set_search_path(&mut self, values: &[ast::Expr]) -> Result<()> {
+        let first = values.first().map(setting_text).unwrap_or_default();
+        if first.starts_with('/') {
+            let path = ballast_types::TreePath::parse(&first).map_err(|error| Error::InvalidName(error.to_string()))?;
+            self.directory = Arc::new(path);
+        }
+        let text = values.iter().map(setting_text).collect::<Vec<_>>().join(", ");
+        self.variables.set("search_path", &text)
+    }
+
+    fn set_modes(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
+        let Some(open) = &mut self.transaction else {
+            self.notices.push("SET TRANSACTION can only be used in transaction blocks".into());
+            return Ok(());
+        };
+        if let Some(read_only) = read_only {
+            open.read_only = read_only;
+        }
+        match isolation {
+            Some(isolation) if isolation != open.isolation && open.is_fresh() => {
+                self.restart = Some(isolation);
+                Ok(())
+            }
+            Some(isolation) if isolation != open.isolation => {
+                Err(Error::ActiveTransaction("SET TRANSACTION ISOLATION LEVEL after a query"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn begin_modes(&self, list: &[ast::TransactionMode]) -> (Isolation, bool) {
+        let (isolation, read_only) = modes(list);
+        let isolation = isolation.unwrap_or_else(|| self.variables.default_isolation());
+        (isolation, read_only.unwrap_or_else(|| self.variables.is_read_only()))
+    }
+}
+
+/// The text of a setting's value, quotes taken off.
+fn setting_text(expr: &ast::Expr) -> String {
+    match expr {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) => text.clone(),
+            ast::Value::Number(digits, _) => digits.clone(),
+            ast::Value::Boolean(true) => "on".into(),
+            ast::Value::Boolean(false) => "off".into(),
+            other => other.to_string(),
+        },
+        ast::Expr::Identifier(name) => name.value.clone(),
+        other => other.to_string(),
+    }
+}

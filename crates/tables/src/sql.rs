@@ -1,0 +1,54 @@
+//! From a statement's text to its answer.
+//!
+//! Reading order: [`plan`] (what a statement is turned into), [`expression`] (what we evaluate ourselves),
+//! [`query`], [`provider`] and [`engine`] (SELECT through DataFusion), [`catalog`] (what clients ask about tables).
+
+pub(crate) mod arrow;
+pub(crate) mod catalog;
+pub(crate) mod engine;
+pub(crate) mod expression;
+pub mod plan;
+pub(crate) mod provider;
+pub(crate) mod query;
+pub(crate) mod rewrite;
+
+use crate::{Error, Result, limits};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// Reads a text of any number of statements.
+pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>> {
+    if sql.len() > limits::STATEMENT_BYTES_MAX {
+        return Err(Error::TooLarge(format!("a statement can have at most {} bytes", limits::STATEMENT_BYTES_MAX)));
+    }
+    // The parser reads inline data behind `COPY … FROM STDIN` and wants the semicolon before it.
+    let trimmed = sql.trim_end().trim_end_matches(';');
+    let is_copy = trimmed.trim_start().get(..4).is_some_and(|head| head.eq_ignore_ascii_case("copy"));
+    let text = if is_copy { std::borrow::Cow::Owned(format!("{trimmed};")) } else { sql.into() };
+    let parser = Parser::new(&DIALECT).with_recursion_limit(limits::EXPRESSION_DEPTH_MAX * 2);
+    let parsed = parser.try_with_sql(&text).and_then(|mut parser| parser.parse_statements());
+    parsed.map_err(|error| Error::Syntax(error.to_string()))
+}
+
+pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
+    let parser = Parser::new(&DIALECT).with_recursion_limit(limits::EXPRESSION_DEPTH_MAX);
+    let parsed = parser.try_with_sql(sql).and_then(|mut parser| parser.parse_expr());
+    parsed.map_err(|error| Error::Syntax(error.to_string()))
+}
+
+/// An identifier as PostgreSQL reads it: folded to lower case unless quoted.
+pub(crate) fn fold(ident: &ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The parts of a dotted name.
+pub(crate) fn name_parts(name: &ast::ObjectName) -> Result<Vec<String>> {
+    let part = |part: &ast::ObjectNamePart| match part {
+        ast::ObjectNamePart::Identifier(ident) => Ok(fold(ident)),
+        ast::ObjectNamePart::Function(_) => Err(Error::InvalidName(format!("{name} is not a name"))),
+    };
+    name.0.iter().map(part).collect()
+}

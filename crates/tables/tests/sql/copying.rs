@@ -1,0 +1,76 @@
+//! COPY, in and out.
+
+use crate::harness::{Client, Database};
+use ballast_tables::{Answer, Error, Rows};
+use bytes::BytesMut;
+use futures::TryStreamExt;
+
+async fn copy_in(client: &mut Client, sql: &str, portions: &[&[u8]]) -> Result<u64, Error> {
+    let prepared = client.0.prepare(sql, &[]).await?;
+    let Answer::CopyIn(mut copy) = client.0.execute(&prepared, &[], false).await? else { panic!("{sql} copies in") };
+    for portion in portions {
+        client.0.copy_data(&mut copy, portion).await?;
+    }
+    client.0.copy_done(copy).await
+}
+
+async fn copy_out(client: &mut Client, sql: &str) -> String {
+    let prepared = client.0.prepare(sql, &[]).await.unwrap();
+    let Answer::CopyOut(mut copy) = client.0.execute(&prepared, &[], false).await.unwrap() else {
+        panic!("copies out")
+    };
+    let mut out = BytesMut::new();
+    copy.header(&mut out);
+    let rows = match std::mem::replace(&mut copy.rows, Rows::Ready(Vec::new())) {
+        Rows::Ready(rows) => rows,
+        Rows::Stream(stream) => stream.try_collect::<Vec<_>>().await.unwrap().into_iter().flatten().collect(),
+    };
+    rows.iter().for_each(|row| copy.line(row, &mut out));
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn text_goes_in_and_out_with_its_escapes() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, s text, n int DEFAULT 5)").await;
+    let data = b"1\ta\\tb\\\\c\\nd\t1\n2\t\\N\t\\N\n3\t\t3\n";
+    // Portions end anywhere.
+    let portions: Vec<&[u8]> = data.chunks(3).collect();
+    assert_eq!(copy_in(&mut client, "COPY t FROM STDIN", &portions).await.unwrap(), 3);
+    assert_eq!(client.run("SELECT * FROM t").await, ["1|a\tb\\c\nd|1", "2|-|-", "3||3"]);
+    assert_eq!(copy_out(&mut client, "COPY t TO STDOUT").await.as_bytes(), data);
+    assert_eq!(copy_in(&mut client, "COPY t (s, id) FROM stdin", &[b"x\t9\n\\.\nnothing\n"]).await.unwrap(), 1);
+    assert_eq!(client.run("SELECT * FROM t WHERE id = 9").await, ["9|x|5"]);
+}
+
+#[tokio::test]
+async fn csv_goes_in_and_out_with_its_quotes() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, s text)").await;
+    let data = "id,s\n1,\"a,b\"\n2,\"say \"\"x\"\"\"\n3,\n4,\"\"\n5,\"two\nlines\"\n";
+    let portions: Vec<&[u8]> = data.as_bytes().chunks(4).collect();
+    let sql = "COPY t FROM STDIN WITH (FORMAT csv, HEADER true)";
+    assert_eq!(copy_in(&mut client, sql, &portions).await.unwrap(), 5);
+    assert_eq!(client.run("SELECT s FROM t").await, ["a,b", "say \"x\"", "-", "", "two\nlines"]);
+    assert_eq!(copy_out(&mut client, "COPY t TO STDOUT (FORMAT csv, HEADER)").await, data);
+    let query = copy_out(&mut client, "COPY (SELECT count(*) FROM t) TO STDOUT").await;
+    assert_eq!(query, "5\n");
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_writes_nothing() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, s text NOT NULL)").await;
+    let wrong: [&[u8]; 5] = [b"1\tx\n2\n", b"1\tx\n2\ty\tz\n", b"1\tx\nnope\ty\n", b"1\tx\n2\t\\N\n", b"1\tx\n1\ty\n"];
+    for data in wrong {
+        assert!(copy_in(&mut client, "COPY t FROM STDIN", &[data]).await.is_err());
+        assert_eq!(client.run("SELECT count(*) FROM t").await, ["0"]);
+    }
+    client.run("BEGIN").await;
+    assert_eq!(copy_in(&mut client, "COPY t FROM STDIN", &[b"1\tx\n"]).await.unwrap(), 1);
+    client.run("ROLLBACK").await;
+    assert_eq!(client.run("SELECT count(*) FROM t").await, ["0"]);
+}

@@ -1,0 +1,12 @@
+//! Tables through SQL, on a volume in memory.
+//!
+//! One binary for all of it: what links DataFusion is large.
+
+mod copying;
+mod definition;
+mod describing;
+mod harness;
+mod model;
+mod reading;
+mod transactions;
+mod writing;

@@ -1,0 +1,142 @@
+//! SELECT, on the direct path and through DataFusion.
+
+use crate::harness::{Client, Database};
+use ballast_tables::Error;
+
+async fn filled() -> (Database, Client) {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (a int, b text, v int, PRIMARY KEY (a, b))").await;
+    for a in 1..=5 {
+        client.run(&format!("INSERT INTO t VALUES ({a}, 'x', {a}0), ({a}, 'y', {a}1)")).await;
+    }
+    (database, client)
+}
+
+#[tokio::test]
+async fn keys_are_found_however_the_condition_spells_them() {
+    let (_database, mut client) = filled().await;
+    for (condition, rows) in [
+        ("a = 2 AND b = 'y'", vec!["21"]),
+        ("'y' = b AND a = 1 + 1", vec!["21"]),
+        ("a IN (3, 1) AND b = 'x'", vec!["10", "30"]),
+        ("(a = 2 AND b = 'x') AND v = 99", vec![]),
+        ("a = 2", vec!["20", "21"]),
+        ("a = 2 AND b > 'x'", vec!["21"]),
+        ("a > 3", vec!["40", "41", "50", "51"]),
+        ("a >= 2 AND a < 3", vec!["20", "21"]),
+        ("a BETWEEN 4 AND 4", vec!["40", "41"]),
+        ("a = 1.0", vec!["10", "11"]),
+        ("a = 1.5", vec![]),
+        ("a = 99999999999", vec![]),
+        ("a < 2.5 AND b = 'x'", vec!["10", "20"]),
+        ("a = NULL", vec![]),
+        ("false", vec![]),
+        ("v IN (10, 51) OR a = 3", vec!["10", "30", "31", "51"]),
+        ("b LIKE 'y%' AND a <= 2", vec!["11", "21"]),
+        ("NOT (a > 1)", vec!["10", "11"]),
+    ] {
+        assert_eq!(client.run(&format!("SELECT v FROM t WHERE {condition}")).await, rows, "{condition}");
+        // The same through the planner.
+        let planned = client.run(&format!("SELECT v FROM t AS t WHERE {condition} GROUP BY v ORDER BY v")).await;
+        assert_eq!(planned, rows, "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn order_limit_and_offset_hold() {
+    let (_database, mut client) = filled().await;
+    assert_eq!(client.run("SELECT v FROM t ORDER BY a, b LIMIT 2 OFFSET 1").await, ["11", "20"]);
+    assert_eq!(client.run("SELECT v FROM t ORDER BY a DESC, b LIMIT 2").await, ["50", "51"]);
+    assert_eq!(client.run("SELECT v FROM t WHERE a = 3 ORDER BY b DESC").await, ["31", "30"]);
+    assert_eq!(client.run("SELECT v FROM t LIMIT 0").await, [""; 0]);
+    assert_eq!(client.run_with("SELECT v FROM t WHERE a >= $1 ORDER BY a LIMIT $2", &["4", "1"]).await, ["40"]);
+    assert!(matches!(client.fails("SELECT v FROM t LIMIT -1").await, Error::InvalidParameter(_) | Error::Query(_)));
+}
+
+#[tokio::test]
+async fn parameters_take_the_types_of_what_they_meet() {
+    let (_database, mut client) = filled().await;
+    assert_eq!(client.run_with("SELECT v FROM t WHERE a = $1 AND b = $2", &["2", "y"]).await, ["21"]);
+    assert_eq!(client.run_with("SELECT sum(v) FROM t WHERE a > $1", &["4"]).await, ["101"]);
+    assert_eq!(client.run_with("SELECT $1::int + 1", &["41"]).await, ["42"]);
+    assert_eq!(
+        client.run_with("UPDATE t SET v = v + $1 WHERE a = $2 AND b = $3", &["5", "1", "x"]).await,
+        ["UPDATE 1"]
+    );
+    assert_eq!(client.run_with("SELECT v, $1 FROM t WHERE a = 1 AND b = 'x'", &["hi"]).await, ["15|hi"]);
+}
+
+#[tokio::test]
+async fn queries_join_group_and_nest() {
+    let (_database, mut client) = filled().await;
+    client.run("CREATE TABLE names (a int PRIMARY KEY, name text)").await;
+    client.run("INSERT INTO names VALUES (1, 'one'), (2, 'two')").await;
+    let sql = "SELECT n.name, sum(t.v) FROM t JOIN names n ON n.a = t.a GROUP BY n.name ORDER BY 2";
+    assert_eq!(client.run(sql).await, ["one|21", "two|41"]);
+    let sql = "SELECT name FROM names WHERE EXISTS (SELECT 1 FROM t WHERE t.a = names.a AND v = 20)";
+    assert_eq!(client.run(sql).await, ["two"]);
+    let sql = "WITH big AS (SELECT * FROM t WHERE v > 40) SELECT count(*), max(v) FROM big";
+    assert_eq!(client.run(sql).await, ["3|51"]);
+    assert_eq!(client.run("SELECT 1 AS one, 'x' || 'y', NULL").await, ["1|xy|-"]);
+    assert_eq!(client.run("SELECT a, row_number() OVER (ORDER BY a DESC) FROM names ORDER BY a").await, ["1|2", "2|1"]);
+    assert!(client.run("EXPLAIN SELECT * FROM t JOIN names n ON n.a = t.a").await.len() > 1);
+}
+
+#[tokio::test]
+async fn every_type_comes_back_as_it_went_in() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client
+        .run(
+            "CREATE TABLE t (id uuid PRIMARY KEY, a bool, b int2, c int4, d int8, e float4, f float8, g numeric(10,2), \
+             h text, i varchar(5), j bytea, k date, l timestamp, m timestamptz, n jsonb, o json)",
+        )
+        .await;
+    client
+        .run(
+            "INSERT INTO t VALUES ('00000000-0000-0000-0000-000000000001', true, 1, 2, 3, 1.5, 2.5, 3.14, 'text', 'abc', \
+             '\\x00ff', '2024-02-29', '2024-02-29 12:00:00.5', '2024-02-29 12:00:00+02', '{\"a\":1}', '[1]')",
+        )
+        .await;
+    let row = "00000000-0000-0000-0000-000000000001|t|1|2|3|1.5|2.5|3.14|text|abc|\\x00ff|2024-02-29|\
+               2024-02-29 12:00:00.5|2024-02-29 10:00:00+00|{\"a\":1}|[1]";
+    assert_eq!(client.run("SELECT * FROM t").await, [row]);
+    assert_eq!(client.run("SELECT * FROM t WHERE id = '00000000-0000-0000-0000-000000000001'").await, [row]);
+    // Through the planner as well.
+    assert_eq!(client.run("SELECT DISTINCT * FROM t").await, [row]);
+    let sql = "SELECT count(*) FROM t WHERE k < date '2024-03-01' AND g > 3 AND m < now() AND id > '0'";
+    assert_eq!(client.run(sql).await, ["1"]);
+    client.run("INSERT INTO t (id) VALUES (gen_random_uuid())").await;
+    let nulls = client.run("SELECT count(*), count(a), count(o) FROM t").await;
+    assert_eq!(nulls, ["2|1|1"]);
+}
+
+#[tokio::test]
+async fn a_long_scan_streams_and_sees_one_cut() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    client.run("INSERT INTO t SELECT value, value * 2 FROM generate_series(1, 20000) AS s(value)").await;
+    assert_eq!(client.run("SELECT count(*), sum(v), min(id), max(id) FROM t").await, ["20000|400020000|1|20000"]);
+    let rows = client.run("SELECT id FROM t").await;
+    assert_eq!(rows.len(), 20_000);
+    assert_eq!((rows[0].as_str(), rows[19_999].as_str()), ("1", "20000"));
+    assert_eq!(client.run("SELECT id FROM t WHERE v = 30000").await, ["15000"]);
+    assert_eq!(client.run("SELECT count(*) FROM t WHERE id > 19000 AND id <= 19500").await, ["500"]);
+}
+
+#[tokio::test]
+async fn errors_say_what_is_wrong() {
+    let (_database, mut client) = filled().await;
+    assert!(matches!(client.fails("SELEC 1").await, Error::Syntax(_)));
+    assert!(matches!(client.fails("SELECT nope FROM t").await, Error::UndefinedColumn(_)));
+    assert!(matches!(client.fails("SELECT nope FROM t GROUP BY a").await, Error::UndefinedColumn(_)));
+    assert!(matches!(client.fails("SELECT * FROM nope").await, Error::UndefinedTable(_)));
+    assert!(matches!(client.fails("SELECT count(*) FROM t JOIN nope USING (a)").await, Error::UndefinedTable(_)));
+    assert!(matches!(client.fails("SELECT nope(1)").await, Error::UndefinedFunction(_)));
+    assert!(matches!(client.fails("SELECT * FROM t WHERE a = 'x'").await, Error::InvalidText { .. }));
+    assert!(matches!(client.fails("SELECT v / 0 FROM t").await, Error::DivisionByZero));
+    assert!(matches!(client.fails("SELECT sum(v) / 0 FROM t").await, Error::DivisionByZero));
+    assert!(matches!(client.fails(&format!("SELECT {}1", "(".repeat(500))).await, Error::Syntax(_)));
+}

@@ -1,0 +1,196 @@
+//! BEGIN, COMMIT, ROLLBACK, and what happens between two sessions.
+
+use crate::harness::{Client, Database};
+use ballast_tables::{Error, Status};
+
+async fn filled() -> (Database, Client, Client) {
+    let database = Database::new().await;
+    let mut one = database.session();
+    one.run("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    one.run("INSERT INTO t VALUES (1, 10), (2, 20)").await;
+    let two = database.session();
+    (database, one, two)
+}
+
+#[tokio::test]
+async fn a_transaction_sees_itself_and_others_see_it_after_the_commit() {
+    let (_database, mut one, mut two) = filled().await;
+    assert_eq!(one.run("BEGIN").await, ["BEGIN"]);
+    assert_eq!(one.0.status(), Status::Open);
+    one.run("INSERT INTO t VALUES (3, 30)").await;
+    one.run("UPDATE t SET v = 11 WHERE id = 1").await;
+    one.run("DELETE FROM t WHERE id = 2").await;
+    assert_eq!(one.run("SELECT * FROM t").await, ["1|11", "3|30"]);
+    assert_eq!(one.run("SELECT sum(v) FROM t").await, ["41"]);
+    assert_eq!(one.run("SELECT v FROM t WHERE id = 3").await, ["30"]);
+    assert_eq!(two.run("SELECT * FROM t").await, ["1|10", "2|20"]);
+    assert_eq!(one.run("COMMIT").await, ["COMMIT"]);
+    assert_eq!(one.0.status(), Status::Idle);
+    assert_eq!(two.run("SELECT * FROM t").await, ["1|11", "3|30"]);
+}
+
+#[tokio::test]
+async fn a_rollback_takes_everything_back() {
+    let (database, mut one, mut two) = filled().await;
+    one.run("BEGIN").await;
+    one.run("DELETE FROM t").await;
+    one.run("CREATE TABLE made (id int PRIMARY KEY)").await;
+    one.run("INSERT INTO made VALUES (1)").await;
+    assert_eq!(one.run("SELECT * FROM made").await, ["1"]);
+    one.run("ALTER TABLE t ADD COLUMN extra text DEFAULT 'e'").await;
+    one.run("INSERT INTO t VALUES (5, 50, 'x')").await;
+    assert_eq!(one.run("SELECT * FROM t").await, ["5|50|x"]);
+    assert_eq!(one.run("ROLLBACK").await, ["ROLLBACK"]);
+    assert_eq!(two.run("SELECT * FROM t").await, ["1|10", "2|20"]);
+    assert!(matches!(two.fails("SELECT * FROM made").await, Error::UndefinedTable(_)));
+    drop(database);
+}
+
+#[tokio::test]
+async fn schemas_change_with_the_commit() {
+    let (_database, mut one, mut two) = filled().await;
+    one.run("BEGIN").await;
+    one.run("TRUNCATE t").await;
+    one.run("ALTER TABLE t RENAME COLUMN v TO w").await;
+    one.run("INSERT INTO t VALUES (7, 70)").await;
+    assert_eq!(one.run("SELECT w FROM t").await, ["70"]);
+    assert_eq!(two.run("SELECT v FROM t").await, ["10", "20"]);
+    one.run("COMMIT").await;
+    assert_eq!(two.run("SELECT id, w FROM t").await, ["7|70"]);
+
+    one.run("BEGIN").await;
+    one.run("DROP TABLE t").await;
+    assert!(matches!(one.fails("SELECT * FROM t").await, Error::UndefinedTable(_)));
+    one.run("ROLLBACK").await;
+    assert_eq!(one.run("SELECT id FROM t").await, ["7"]);
+    one.run("BEGIN; DROP TABLE t; COMMIT").await;
+    assert!(matches!(two.fails("SELECT * FROM t").await, Error::UndefinedTable(_)));
+}
+
+#[tokio::test]
+async fn a_failed_transaction_takes_nothing_but_its_end() {
+    let (_database, mut one, mut two) = filled().await;
+    one.run("BEGIN").await;
+    one.run("INSERT INTO t VALUES (3, 30)").await;
+    assert!(matches!(one.fails("INSERT INTO t VALUES (1, 0)").await, Error::UniqueViolation { .. }));
+    assert_eq!(one.0.status(), Status::Failed);
+    assert!(matches!(one.fails("SELECT 1").await, Error::TransactionFailed));
+    assert!(matches!(one.fails("SELECT * FROM t").await, Error::TransactionFailed));
+    assert_eq!(one.run("COMMIT").await, ["ROLLBACK"]);
+    assert_eq!(two.run("SELECT count(*) FROM t").await, ["2"]);
+    // A wrong statement fails it as well.
+    one.run("BEGIN").await;
+    one.fails("SELEC").await;
+    assert_eq!(one.0.status(), Status::Failed);
+    one.run("ROLLBACK").await;
+    assert_eq!(one.run("SELECT count(*) FROM t").await, ["2"]);
+}
+
+#[tokio::test]
+async fn the_second_of_two_writers_of_a_row_is_refused() {
+    for isolation in ["SERIALIZABLE", "REPEATABLE READ"] {
+        let (_database, mut one, mut two) = filled().await;
+        one.run(&format!("BEGIN ISOLATION LEVEL {isolation}")).await;
+        one.run("UPDATE t SET v = v + 1 WHERE id = 1").await;
+        // The direct path commits in between.
+        two.run("UPDATE t SET v = v + 100 WHERE id = 1").await;
+        assert!(matches!(one.fails("COMMIT").await, Error::Conflict));
+        assert_eq!(one.0.status(), Status::Idle);
+        assert_eq!(two.run("SELECT v FROM t WHERE id = 1").await, ["110"]);
+    }
+}
+
+#[tokio::test]
+async fn serializable_transactions_refuse_write_skew_and_snapshots_allow_it() {
+    for (isolation, refused) in [("SERIALIZABLE", true), ("REPEATABLE READ", false)] {
+        let (_database, mut one, mut two) = filled().await;
+        one.run(&format!("BEGIN ISOLATION LEVEL {isolation}")).await;
+        two.run(&format!("BEGIN ISOLATION LEVEL {isolation}")).await;
+        assert_eq!(one.run("SELECT sum(v) FROM t").await, ["30"]);
+        assert_eq!(two.run("SELECT sum(v) FROM t").await, ["30"]);
+        one.run("UPDATE t SET v = 0 WHERE id = 1").await;
+        two.run("UPDATE t SET v = 0 WHERE id = 2").await;
+        one.run("COMMIT").await;
+        let second = two.try_run("COMMIT").await;
+        assert_eq!(matches!(second, Err(Error::Conflict)), refused, "{isolation}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_against_a_changed_schema_is_refused() {
+    let (_database, mut one, mut two) = filled().await;
+    one.run("BEGIN").await;
+    one.run("INSERT INTO t VALUES (3, 30)").await;
+    two.run("ALTER TABLE t ADD COLUMN extra text").await;
+    assert!(matches!(one.fails("COMMIT").await, Error::Conflict));
+    one.run("INSERT INTO t VALUES (3, 30)").await;
+    assert_eq!(one.run("SELECT * FROM t WHERE id = 3").await, ["3|30|-"]);
+}
+
+#[tokio::test]
+async fn statements_of_one_text_are_one_transaction() {
+    let (_database, mut one, mut two) = filled().await;
+    one.fails("INSERT INTO t VALUES (3, 30); INSERT INTO t VALUES (1, 0)").await;
+    assert_eq!(two.run("SELECT count(*) FROM t").await, ["2"]);
+    assert_eq!(one.0.status(), Status::Idle);
+    one.run("INSERT INTO t VALUES (3, 30); INSERT INTO t VALUES (4, 40)").await;
+    assert_eq!(two.run("SELECT count(*) FROM t").await, ["4"]);
+    // BEGIN makes it one that stays open.
+    one.run("BEGIN; INSERT INTO t VALUES (5, 50)").await;
+    assert_eq!(one.0.status(), Status::Open);
+    one.run("ROLLBACK").await;
+    assert_eq!(two.run("SELECT count(*) FROM t").await, ["4"]);
+}
+
+#[tokio::test]
+async fn a_read_only_transaction_does_not_write() {
+    let (_database, mut one, _two) = filled().await;
+    one.run("BEGIN READ ONLY").await;
+    assert_eq!(one.run("SELECT count(*) FROM t").await, ["2"]);
+    assert!(matches!(one.fails("DELETE FROM t").await, Error::ReadOnly(_)));
+    one.run("ROLLBACK").await;
+    one.run("SET default_transaction_read_only = on").await;
+    assert!(matches!(one.fails("DELETE FROM t WHERE id = 1").await, Error::ReadOnly(_)));
+}
+
+#[tokio::test]
+async fn settings_are_shown_as_they_were_set() {
+    let (_database, mut one, _two) = filled().await;
+    assert_eq!(one.run("SHOW transaction_isolation").await, ["serializable"]);
+    one.run("BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(one.run("SHOW transaction_isolation").await, ["repeatable read"]);
+    one.run("COMMIT").await;
+    one.run("SET application_name TO 'me'").await;
+    assert_eq!(one.run("SHOW application_name").await, ["me"]);
+    assert_eq!(one.run("SHOW TimeZone").await, ["UTC"]);
+    assert!(matches!(one.fails("SET client_encoding TO 'LATIN1'").await, Error::Unsupported(_)));
+    assert!(matches!(one.fails("SHOW nonsense").await, Error::UndefinedObject(_)));
+    assert!(matches!(one.fails("SAVEPOINT a").await, Error::Unsupported(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_increments_are_all_counted() {
+    let (database, mut one, _two) = filled().await;
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let mut client = database.session();
+            tokio::spawn(async move {
+                for round in 0..25 {
+                    // By key, by scan and by query: three ways to write the same row.
+                    let sql = match (task + round) % 3 {
+                        0 => "UPDATE t SET v = v + 1 WHERE id = 1",
+                        1 => "INSERT INTO t VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET v = t.v + 1",
+                        _ => "UPDATE t SET v = v + 1 WHERE id < 2",
+                    };
+                    while let Err(error) = client.try_run(sql).await {
+                        assert!(matches!(error, Error::Conflict), "{error}");
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(one.run("SELECT v FROM t WHERE id = 1").await, ["210"]);
+}
