@@ -32,7 +32,10 @@ fn text(text: impl Into<String>) -> ast::Expr {
 fn rewrite_one(expr: &mut ast::Expr, names: &Names, views: &[View], catalog: bool) -> Result<()> {
     match expr {
         // DataFusion wants proof that a subquery gives one row; in the catalog, keys see to it.
-        ast::Expr::Subquery(query) if catalog => at_most_one_row(query),
+        ast::Expr::Subquery(query) if catalog => match catalog_subquery(query) {
+            Some(replacement) => *expr = replacement,
+            None => at_most_one_row(query),
+        },
         ast::Expr::Function(function) => {
             let of_catalog = strip_catalog(&mut function.name);
             // Of access lists, which are always null here.
@@ -123,6 +126,21 @@ fn regclass(inner: ast::Expr, views: &[View]) -> Result<ast::Expr> {
 fn cast(expr: ast::Expr, to: ast::DataType) -> ast::Expr {
     let expr = Box::new(expr);
     ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, data_type: to, array: false, format: None }
+}
+
+/// The subqueries of `\d` that DataFusion cannot untie from their outer query: those over tables that are always
+/// empty here are null, and the default of a column is a column of `pg_attribute` as well.
+fn catalog_subquery(query: &ast::Query) -> Option<ast::Expr> {
+    if super::catalog::empty::columns(query).is_some() {
+        return Some(cast(ast::Expr::Value(ast::Value::Null.into()), ast::DataType::Text));
+    }
+    let shown = query.to_string();
+    if !shown.contains("pg_attrdef") {
+        return None;
+    }
+    let mut words = shown.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
+    let outer = words.find_map(|word| word.strip_suffix(".attrelid"))?;
+    Some(ast::Expr::CompoundIdentifier(vec![ast::Ident::new(outer), ast::Ident::new("attdefault")]))
 }
 
 /// Makes `SELECT x FROM …` into `SELECT min(x) FROM …`.

@@ -329,7 +329,7 @@ fn class_row(oid: i64, name: &str, kind: &str, columns: usize, has_index: bool) 
     ]
 }
 
-const ATTRIBUTE: [(&str, Type); 14] = [
+const ATTRIBUTE: [(&str, Type); 15] = [
     ("attrelid", Type::Oid),
     ("attname", Type::Text),
     ("atttypid", Type::Oid),
@@ -344,6 +344,8 @@ const ATTRIBUTE: [(&str, Type); 14] = [
     ("attcollation", Type::Oid),
     ("attndims", Type::Int4),
     ("attacl", Type::Text),
+    // Ours: see the rewriting of subqueries over `pg_attrdef`.
+    ("attdefault", Type::Text),
 ];
 
 fn attribute_row(table: i64, number: usize, column: &Column) -> Row {
@@ -362,6 +364,7 @@ fn attribute_row(table: i64, number: usize, column: &Column) -> Row {
         Value::Int(0),
         Value::Int(0),
         Value::Null,
+        column.default.as_deref().map_or(Value::Null, text),
     ]
 }
 

@@ -8,9 +8,10 @@ use crate::sql::plan::OutputColumn;
 use crate::sql::{fold, name_parts};
 use datafusion::sql::sqlparser::ast;
 
-const EMPTY: [&str; 27] = [
+const EMPTY: [&str; 28] = [
     "pg_amop",
     "pg_cast",
+    "pg_collation",
     "pg_conversion",
     "pg_db_role_setting",
     "pg_default_acl",
