@@ -116,7 +116,8 @@ impl Value {
             (Self::Float(value), _) if to.is_integer() => {
                 let rounded = value.round_ties_even();
                 // 2^63 is exact in f64, i64::MAX is not.
-                if !(-9.223_372_036_854_775_808e18..9.223_372_036_854_775_808e18).contains(&rounded) {
+                const TWO_TO_63: f64 = (1u64 << 63) as f64;
+                if !(-TWO_TO_63..TWO_TO_63).contains(&rounded) {
                     return Err(out_of_range());
                 }
                 return Self::Int(rounded as i64).assign(to);

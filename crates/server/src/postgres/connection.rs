@@ -141,14 +141,14 @@ impl Connection {
     async fn handle(&mut self, message: Message) -> Step {
         let body = Body(message.body);
         match message.tag {
-            b'S' => return self.sync().await,
+            b'S' => self.sync().await,
             b'Q' => {
                 self.skipping = false;
-                return self.simple(body).await;
+                self.simple(body).await
             }
             // What a client still sends of a COPY that has failed.
-            b'd' | b'c' | b'f' => return Ok(()),
-            _ if self.skipping => return Ok(()),
+            b'd' | b'c' | b'f' => Ok(()),
+            _ if self.skipping => Ok(()),
             b'P' => self.parse(body).await,
             b'B' => self.bind(body),
             b'D' => self.describe(body),

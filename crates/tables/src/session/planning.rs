@@ -108,7 +108,7 @@ impl Session {
     ) -> Result<Planned> {
         let mut parameters = declared.to_vec();
         let query = self.engine_query(statement, &mut parameters, hidden).await?;
-        Ok((Plan::Query(query), parameters))
+        Ok((Plan::Query(Box::new(query)), parameters))
     }
 
     pub(super) async fn engine_query(

@@ -35,7 +35,7 @@ pub(crate) enum Plan {
     Insert(write::Insert),
     Update(write::Update),
     Delete(write::Delete),
-    Query(Query),
+    Query(Box<Query>),
     /// A query that surely gives no rows.
     Nothing(Arc<[OutputColumn]>),
     /// A command: DDL, settings, transactions, COPY.

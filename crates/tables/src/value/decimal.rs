@@ -89,7 +89,7 @@ impl Decimal {
         self.to_string().parse().unwrap_or(f64::NAN)
     }
 
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn plus(self, other: Self) -> Option<Self> {
         let scale = self.scale.max(other.scale);
         let sum = self.rescale(scale)?.unscaled.checked_add(other.rescale(scale)?.unscaled)?;
         (sum.abs() < Self::BOUND).then_some(Self::new(sum, scale))

@@ -15,18 +15,20 @@ async fn copy_in(client: &mut Client, sql: &str, portions: &[&[u8]]) -> Result<u
 }
 
 async fn copy_out(client: &mut Client, sql: &str) -> String {
-    let prepared = client.0.prepare(sql, &[]).await.unwrap();
-    let Answer::CopyOut(mut copy) = client.0.execute(&prepared, &[], false).await.unwrap() else {
+    let prepared = client.0.prepare(sql, &[]).await.expect("it copies out");
+    let Answer::CopyOut(mut copy) = client.0.execute(&prepared, &[], false).await.expect("it copies out") else {
         panic!("copies out")
     };
     let mut out = BytesMut::new();
     copy.header(&mut out);
     let rows = match std::mem::replace(&mut copy.rows, Rows::Ready(Vec::new())) {
         Rows::Ready(rows) => rows,
-        Rows::Stream(stream) => stream.try_collect::<Vec<_>>().await.unwrap().into_iter().flatten().collect(),
+        Rows::Stream(stream) => {
+            stream.try_collect::<Vec<_>>().await.expect("it copies out").into_iter().flatten().collect()
+        }
     };
     rows.iter().for_each(|row| copy.line(row, &mut out));
-    String::from_utf8(out.to_vec()).unwrap()
+    String::from_utf8(out.to_vec()).expect("it copies out")
 }
 
 #[tokio::test]

@@ -171,8 +171,8 @@ fn arithmetic(how: Arithmetic, a: Value, b: Value, of: Type) -> Result<Value> {
         (a, b) if matches!(of, Type::Numeric { .. }) => {
             let (a, b) = (decimal(a)?, decimal(b)?);
             let result = match how {
-                Arithmetic::Add => a.add(b),
-                Arithmetic::Subtract => a.add(b.negate()),
+                Arithmetic::Add => a.plus(b),
+                Arithmetic::Subtract => a.plus(b.negate()),
                 Arithmetic::Multiply => a.multiply(b),
                 Arithmetic::Divide | Arithmetic::Remainder => {
                     return Err(Error::Unsupported("division of numeric is not supported here".into()));
