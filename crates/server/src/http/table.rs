@@ -1,7 +1,7 @@
 //! Tables through the API: made by the same statement that a client of SQL would send.
 
 use crate::views::quoted;
-use ballast_tables::{Result, Session, Tables};
+use ballast_tables::{Session, Tables};
 use ballast_types::{Call, TreePath};
 
 /// Makes a table; `columns` as between the parentheses of CREATE TABLE. Durable on return.
