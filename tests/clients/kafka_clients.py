@@ -349,15 +349,15 @@ def main():
         started = time.time()
         try:
             function(broker)
-            print(f"ok    {function.__name__} ({time.time() - started:.1f} s)", flush=True)
+            print(f"ok - {function.__name__} ({time.time() - started:.1f} s)", flush=True)
         except Exception as error:  # every failure is reported, whatever it is
             failed += 1
-            print(f"FAIL  {function.__name__}: {type(error).__name__}: {error}", flush=True)
+            print(f"not ok - {function.__name__}: {type(error).__name__}: {error}", flush=True)
             if os.environ.get("VERBOSE"):
                 import traceback
                 traceback.print_exc()
     for client in sorted(MISSING):
-        print(f"skip  all cases of {client}: it is not installed")
+        print(f"not run: all cases of {client}: it is not installed")
     sys.exit(1 if failed else 2 if MISSING and "--skip-missing" not in sys.argv else 0)
 
 

@@ -27,9 +27,9 @@ def connect(**options):
     return psycopg.connect(URL + "/", **options)
 
 
-def psql(*commands, stdin=None):
-    """The output of psql, which stops at the first error."""
-    words = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", URL + "/"]
+def psql(*commands, stdin=None, bare=True):
+    """The output of psql, which stops at the first error; `bare` leaves out headings and footers."""
+    words = ["psql", "-X", "-A", *(["-t"] if bare else []), "-v", "ON_ERROR_STOP=1", URL + "/"]
     for command in commands:
         words += ["-c", command]
     done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60)
@@ -45,7 +45,7 @@ def psql_runs_statements_and_describes():
     assert psql("SELECT * FROM clients_t") == "1|one|1.50\n2|two|2.50"
     assert psql("SELECT count(*), sum(price) FROM clients_t") == "2|4.00"
     assert "clients_t" in psql(r"\dt")
-    described = psql(r"\d clients_t")
+    described = psql(r"\d clients_t", bare=False)
     assert "numeric(8,2)" in described and "clients_t_pkey" in described, described
     assert psql("SELECT version()").startswith("PostgreSQL 15")
     psql(r"\l")
@@ -195,7 +195,7 @@ def many_idle_connections_do_not_keep_another_out():
 def main():
     for function in CHECKS:
         function()
-        print("ok", function.__name__)
+        print("ok -", function.__name__, flush=True)
     with connect(autocommit=True) as connection:
         for table in ("clients_t", "clients_types", "clients_tx"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")

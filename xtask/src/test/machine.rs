@@ -10,7 +10,7 @@ const PROGRAMS: [(&str, &str); 4] =
     [("kcat", "kcat"), ("psql", "postgresql-client"), ("python3", "python3-venv"), ("fusermount3", "fuse3")];
 
 /// Clients in Python, at the versions that the suites were written for.
-const PYTHON: [&str; 2] = ["kafka-python==2.2.15", "psycopg[binary]==3.2.10"];
+const PYTHON: [&str; 3] = ["confluent-kafka==2.16.1", "kafka-python==3.0.12", "psycopg[binary]==3.2.10"];
 
 /// Installs what is missing, as far as that is allowed, and says what is still missing then.
 pub fn prepare() -> anyhow::Result<Outcome> {

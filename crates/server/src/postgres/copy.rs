@@ -44,7 +44,9 @@ impl Connection {
                 b'f' => {
                     let reason = Body(message.body).text().unwrap_or_default();
                     self.session.copy_fail(copy).await;
-                    return Err(Error::BadCopy(format!("COPY from stdin failed: {reason}")).into());
+                    tracing::debug!(%reason, "the client gave up a COPY");
+                    // As PostgreSQL answers it: a driver tells its own giving up from our failing by this code.
+                    return Err(Error::Cancelled.into());
                 }
                 // Allowed, and without meaning here.
                 b'H' | b'S' => {}
