@@ -55,6 +55,9 @@ pub const READS_IN_FLIGHT: usize = 16;
 pub const READS_AHEAD_MAX: usize = 32;
 pub const READ_AHEAD_BYTES: usize = 2 << 20;
 
+/// A fetch of fewer bytes starts no read ahead: what was read for a small answer would cut a larger one short.
+pub const READ_AHEAD_FROM_BYTES: usize = 64 << 10;
+
 /// How often a read that found its payload moved starts again: settling moves a payload once.
 pub const MOVED_RETRIES: usize = 8;
 

@@ -156,7 +156,8 @@ impl Inner {
         }
         let next = read.next_offset;
         let in_memory = partition.shared.lock().tail.start().is_some_and(|start| start <= next);
-        if read.bytes > 0 && next < end && !in_memory && !self.ahead.has(id, next) {
+        let worth = bytes_max >= limits::READ_AHEAD_FROM_BYTES;
+        if worth && read.bytes > 0 && next < end && !in_memory && !self.ahead.has(id, next) {
             let (inner, bytes_max) = (Arc::clone(self), bytes_max.min(limits::READ_AHEAD_BYTES));
             let ahead = tokio::spawn(async move { inner.read_log(id, next, end, bytes_max, true).await });
             self.ahead.keep(id, next, ahead);
