@@ -100,6 +100,10 @@ pub const LOG_FILE_BYTES: u64 = 64 << 20;
 /// is written with zeros before it is used, so this bounds what opening a volume writes.
 pub const LOG_FIRST_FILE_BYTES: u64 = 1 << 20;
 
+/// Files of the log kept to be used again. Settling frees up to two at a time, and a third may be asked for before
+/// the next round; more would only take space.
+pub const LOG_FREE_FILES_MAX: usize = 3;
+
 /// Bytes of the log on disk before writers have to wait for settling: 16 full files, a second or two of
 /// writing at full rate.
 pub const LOG_BUDGET_BYTES: u64 = 1 << 30;
@@ -117,6 +121,11 @@ pub const LOG_PENDING_BYTES_MAX: usize = 32 << 20;
 
 /// A writer that does not ask for room is refused at this many times [`LOG_PENDING_BYTES_MAX`].
 pub const LOG_OVERFULL: u64 = 8;
+
+/// A waiter writes a group itself, on its own thread, if a write took less than this many microseconds of late and
+/// the group is no larger than this: then waking another thread and being woken by it would take as long.
+pub const LOG_LEAD_MICROS: u64 = 300;
+pub const LOG_LEAD_BYTES: u64 = 128 << 10;
 
 /// How long rows lie in memory when nobody waits for them: what a crash may take of writes nobody asked to be
 /// durable.

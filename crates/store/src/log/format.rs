@@ -15,7 +15,8 @@
 //! | 48 | 8 | number of that file, or 0 |
 //! | 56 | 8 | where the last rows before this epoch end |
 //! | 64 | 8 | their sequence number |
-//! | 72 | 436 | zero |
+//! | 72 | 8 | 1 if the file was another one before: where this one ends, older groups follow; else 0 |
+//! | 80 | 428 | zero |
 //! | 508 | 4 | CRC of bytes 0 to 508 |
 //!
 //! A **group** is what one write makes durable: a header, then payload, then records. Payload stands at the
@@ -97,6 +98,8 @@ pub struct FileHeader {
     pub previous: Option<FileId>,
     pub rows_end: Position,
     pub rows_seq: u64,
+    /// Behind its own groups stand those of a file that it was before.
+    pub reused: bool,
 }
 
 impl FileHeader {
@@ -108,7 +111,7 @@ impl FileHeader {
         out.put_u32_le(VERSION);
         out.put_u32_le(BLOCK_BYTES as u32);
         let origin = [self.id.epoch, self.id.number, self.epoch_start.0, previous.epoch, previous.number];
-        for number in origin.into_iter().chain([self.rows_end.0, self.rows_seq]) {
+        for number in origin.into_iter().chain([self.rows_end.0, self.rows_seq, u64::from(self.reused)]) {
             out.put_u64_le(number);
         }
         let crc = crc32c::crc32c(&block[..508]);
@@ -138,7 +141,12 @@ impl FileHeader {
         let previous = FileId { epoch: body.get_u64_le(), number: body.get_u64_le() };
         let (rows_end, rows_seq) = (Position(body.get_u64_le()), body.get_u64_le());
         let previous = (previous != FileId::default()).then_some(previous);
-        Ok(Self { id, epoch_start, previous, rows_end, rows_seq })
+        let reused = match body.get_u64_le() {
+            0 => false,
+            1 => true,
+            _ => return Err(Fault::Field("its header contradicts itself")),
+        };
+        Ok(Self { id, epoch_start, previous, rows_end, rows_seq, reused })
     }
 }
 
@@ -362,8 +370,15 @@ mod tests {
     fn the_bytes_of_version_1_do_not_change() {
         let id = FileId { epoch: 7, number: 3 };
         let previous = Some(FileId { epoch: 5, number: 12 });
-        let file =
-            FileHeader { id, epoch_start: Position(4096), previous, rows_end: Position(3072), rows_seq: 98 }.encode();
+        let file = FileHeader {
+            id,
+            epoch_start: Position(4096),
+            previous,
+            rows_end: Position(3072),
+            rows_seq: 98,
+            reused: false,
+        }
+        .encode();
         let records = records();
         let group = GroupHeader { records_crc: crc32c::crc32c(&records), ..header() }.encode();
         assert_golden("v1.hex", &format!("{}\n{}\n{}", hex(&file), hex(&group), hex(&records)));
@@ -373,7 +388,7 @@ mod tests {
     fn a_flipped_bit_never_passes() {
         let id = FileId { epoch: 1, number: 2 };
         let (epoch_start, rows_end) = (Position(3), Position(2));
-        let file = FileHeader { id, epoch_start, previous: None, rows_end, rows_seq: 9 }.encode();
+        let file = FileHeader { id, epoch_start, previous: None, rows_end, rows_seq: 9, reused: false }.encode();
         let records = records();
         let right = GroupHeader { records_crc: crc32c::crc32c(&records), ..header() };
         let group = right.encode();
@@ -413,10 +428,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn file_headers_come_back(epoch in 1u64.., number in 1u64.., start: u64, previous: Option<(u64, u64)>) {
+        fn file_headers_come_back(epoch in 1u64.., number in 1u64.., start: u64, previous: Option<(u64, u64)>, reused: bool) {
             let previous = previous.map(|(epoch, number)| FileId { epoch: epoch | 1, number });
             let (id, rows_end) = (FileId { epoch, number }, Position(start / 2));
-            let header = FileHeader { id, epoch_start: Position(start), previous, rows_end, rows_seq: epoch };
+            let header = FileHeader { id, epoch_start: Position(start), previous, rows_end, rows_seq: epoch, reused };
             prop_assert_eq!(FileHeader::decode(&header.encode()), Ok(header));
         }
 

@@ -7,13 +7,15 @@
 //! share a kernel; elsewhere, use the object log.
 //!
 //! A file is written with zeros before it is used: writes into it then change no metadata, and a sync is one
-//! flush of the disk. The next file is made by a thread of its own while the last one fills.
+//! flush of the disk. The next file is made by a thread of its own while the last one fills. A file that is not
+//! needed any more is kept as `free-<epoch>-<number>` and becomes a later one: that spares the zeros, half of all
+//! that would be written. What it held belongs to another file by its headers, so nobody takes it for the log's.
 
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, FileId};
 use super::group::{Group, Writer};
 use super::settings::{Drive, Settings};
 use crate::disk::{self, Disk, DiskFile};
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, limits};
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,14 @@ pub fn parse_log_name(name: &str) -> Option<FileId> {
 
 pub fn writer_name(epoch: u64) -> String {
     format!("writer-{epoch:010}")
+}
+
+fn free_name(id: FileId) -> String {
+    format!("free-{:010}-{:010}", id.epoch, id.number)
+}
+
+pub fn is_free_name(name: &str) -> bool {
+    name.strip_prefix("free-").is_some_and(|rest| parse_log_name(&format!("log-{rest}")).is_some())
 }
 
 pub fn parse_writer_name(name: &str) -> Option<u64> {
@@ -66,6 +76,14 @@ struct Maker {
     header: FileHeader,
     settings: Settings,
     stopped: AtomicBool,
+    free: Mutex<Vec<Free>>,
+}
+
+/// A file that is no part of the log any more and may become one again.
+#[derive(Debug)]
+struct Free {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +114,15 @@ impl Maker {
         if self.stopped.load(Ordering::SeqCst) {
             return Err(io::Error::other("the log has stopped"));
         }
+        let free = self.free.lock().pop();
+        if let Some(free) = free {
+            match self.reuse(&free, path, id) {
+                Ok(true) => return Ok(free.file),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(path = %free.path.display(), %error, "not reused"),
+            }
+            let _ = self.disk.remove(&free.path);
+        }
         let file = self.disk.create(path)?;
         file.preallocate(self.settings.capacity(id.number))?;
         let header = FileHeader { id, ..self.header }.encode();
@@ -103,6 +130,39 @@ impl Maker {
         file.sync_data()?;
         self.disk.sync_directory(&self.directory)?;
         Ok(file)
+    }
+}
+
+impl Maker {
+    /// Makes a free file the one with this id, durably; false if the fence is gone.
+    ///
+    /// Each step is durable before the next, so that no crash leaves a name of the log on another file's bytes.
+    /// A later writer lists the files after it has taken the fence: with the fence still there after the file
+    /// got its free name, that writer will not have opened it under its old one.
+    fn reuse(&self, free: &Free, path: &Path, id: FileId) -> io::Result<bool> {
+        self.disk.sync_directory(&self.directory)?;
+        if !self.disk.exists(&self.directory.join(writer_name(id.epoch)))? {
+            return Ok(false);
+        }
+        let header = FileHeader { id, reused: true, ..self.header }.encode();
+        disk::write_all_at(&*free.file, &mut [IoSlice::new(&header)], 0)?;
+        free.file.sync_data()?;
+        self.disk.rename(&free.path, path)?;
+        self.disk.sync_directory(&self.directory)?;
+        Ok(true)
+    }
+
+    /// Keeps a file of the log, which nobody reads any more, for a later one; false if it is of no use.
+    fn keep(&self, id: FileId, file: Arc<dyn DiskFile>) -> io::Result<bool> {
+        let mut free = self.free.lock();
+        let useful = Arc::strong_count(&file) == 1 && file.byte_len()? == self.settings.file_bytes;
+        if !useful || free.len() >= limits::LOG_FREE_FILES_MAX || self.stopped.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        let path = self.directory.join(free_name(id));
+        self.disk.rename(&self.path(id), &path)?;
+        free.push(Free { path, file });
+        Ok(true)
     }
 }
 
@@ -118,7 +178,14 @@ impl DiskLog {
         let nonce = settings.random.bytes16();
         #[cfg(test)]
         let mutant = settings.mutant;
-        let maker = Arc::new(Maker { disk, directory, header, settings, stopped: AtomicBool::new(false) });
+        let maker = Arc::new(Maker {
+            disk,
+            directory,
+            header,
+            settings,
+            stopped: AtomicBool::new(false),
+            free: Mutex::default(),
+        });
         let file = maker.make(header.id)?;
         let current = Some((header.id, Arc::clone(&file)));
         let writer = Mutex::new(DiskWriter { current, next: None });
@@ -220,7 +287,8 @@ impl DiskLog {
             None => None,
         };
         let Maker { disk, directory, header, .. } = &*self.maker;
-        let paths = made.map(|id| self.maker.path(id)).into_iter();
+        let free = std::mem::take(&mut *self.maker.free.lock());
+        let paths = made.map(|id| self.maker.path(id)).into_iter().chain(free.into_iter().map(|free| free.path));
         for path in paths.chain([directory.join(writer_name(header.id.epoch))]) {
             // What stays is removed by the next open.
             if let Err(error) = disk.remove(&path) {
@@ -229,8 +297,16 @@ impl DiskLog {
         }
     }
 
-    pub fn remove(&self, id: FileId) -> Result<()> {
+    /// Takes a file out of the directory; `file` is its handle, if it was open.
+    pub fn remove(&self, id: FileId, file: Option<Arc<dyn DiskFile>>) -> Result<()> {
         let path = self.maker.path(id);
+        if let Some(file) = file {
+            match self.maker.keep(id, file) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(path = %path.display(), %error, "not kept"),
+            }
+        }
         match self.maker.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("removing", &path, error)),
             _ => Ok(()),

@@ -102,11 +102,11 @@ impl Shared {
         }
     }
 
-    pub async fn remove_file(&self, id: FileId) -> Result<()> {
+    pub async fn remove_file(&self, id: FileId, file: Option<Arc<dyn DiskFile>>) -> Result<()> {
         match &self.backend {
             Backend::Disk(disk) => {
                 let disk = Arc::clone(disk);
-                blocking(self.is_inline(), move || disk.remove(id)).await?
+                blocking(self.is_inline(), move || disk.remove(id, file)).await?
             }
             Backend::Objects(writer) => writer.objects.remove(id.number).await,
         }

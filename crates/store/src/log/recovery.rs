@@ -13,7 +13,7 @@
 //! The cut stands in the header of the new epoch's first file, so it is never made twice.
 
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, Fault, FileHeader, FileId, GroupHeader, GroupKind};
-use super::on_disk::{io_error, log_name, offset_of, parse_log_name, parse_writer_name, writer_name};
+use super::on_disk::{io_error, is_free_name, log_name, offset_of, parse_log_name, parse_writer_name, writer_name};
 use super::replay::{GroupReader, ReadGroup, Source};
 use crate::disk::{self, Disk, DiskFile};
 use crate::{Error, Position, Result};
@@ -100,6 +100,7 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
         previous,
         rows_end: tail.rows_end.max(replay_after),
         rows_seq: tail.rows_seq,
+        reused: false,
     };
     Ok(Recovered { tail: TailReport { files: files.len(), ..tail }, files, header, garbage })
 }
@@ -150,6 +151,10 @@ fn read_headers(
     let mut opened = BTreeMap::new();
     let names = disk.list(directory).map_err(|error| io_error("listing", directory, error))?;
     for name in names {
+        if is_free_name(&name) {
+            garbage.push(name);
+            continue;
+        }
         let Some(id) = parse_log_name(&name).filter(|id| id.epoch < epoch) else { continue };
         let path = directory.join(&name);
         let file = match disk.open(&path) {
@@ -270,7 +275,7 @@ fn find_end(files: &mut [Found], unstarted: &[Source], replay_after: Position) -
                 return Err(file.corrupt(file.start, &"it is damaged, and later groups were acknowledged"));
             }
         }
-        tail.cut = torn(&source, tail.end, &walked.fault)?;
+        tail.cut = torn(&source, newest.header.reused, tail.end, &walked.fault)?;
     }
     source.file.sync_data().map_err(|error| io_error("syncing", &source.path, error))?;
     let mut last = walked.last_before_unsure;
@@ -360,10 +365,14 @@ fn later_acknowledged(source: &Source, offset: u64) -> Result<Option<Position>> 
     }
 }
 
-/// The cut, unless there is nothing to be cut.
-fn torn(source: &Source, end: Position, fault: &Fault) -> Result<Option<Cut>> {
+/// The cut, unless there is nothing to be cut: zeros, or what a reused file held before.
+fn torn(source: &Source, reused: bool, end: Position, fault: &Fault) -> Result<Option<Cut>> {
     let block = read_block(&*source.file, &source.path, offset_of(source.start, end))?;
-    Ok(block.iter().any(|byte| *byte != 0).then(|| cut_at(source, end, fault)))
+    let torn = match reused {
+        true => GroupHeader::decode(&block).is_ok_and(|group| group.id == source.id && group.start == end),
+        false => block.iter().any(|byte| *byte != 0),
+    };
+    Ok(torn.then(|| cut_at(source, end, fault)))
 }
 
 fn cut_at(source: &Source, end: Position, fault: &Fault) -> Cut {

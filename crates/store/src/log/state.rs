@@ -25,6 +25,8 @@ pub enum Sleep {
     Gathering,
     /// It sleeps until anything is appended.
     Idle,
+    /// It sleeps while one who waits commits in its place, and is woken by that one if there is more to do.
+    Led,
 }
 
 #[derive(Debug)]
@@ -201,10 +203,15 @@ impl State {
         self.stopped.is_some() || self.taken < self.sealed.len() || !self.open.is_empty() && waited
     }
 
+    /// Somebody waits for everything before `position`.
+    pub fn want(&mut self, position: Position) {
+        self.wanted = self.wanted.max(position);
+    }
+
     /// Registers somebody who waits for everything before `position`.
     pub fn wait(&mut self, position: Position) -> oneshot::Receiver<Result<()>> {
         let (sender, receiver) = oneshot::channel();
-        self.wanted = self.wanted.max(position);
+        self.want(position);
         self.waiters_ever += 1;
         self.waiters.insert((position, self.waiters_ever), sender);
         receiver

@@ -1,6 +1,7 @@
 //! A small log, cut or flipped at every byte: cuts recover a prefix, flips are always named.
 
 use crate::disk::{Disk, SimDisk, SimFaults, read_full_at, write_all_at};
+use crate::log::format::FileHeader;
 use crate::log::{Drive, Medium, NoListener, Opened, Settings, TailReport, open};
 use crate::{Error, Pointer, Position, Result};
 use ballast_runtime::Random;
@@ -144,5 +145,36 @@ fn a_missing_file_is_a_hole() {
         disk.remove(path).unwrap();
         let found = look(&disk, &pointers);
         assert!(matches!(found, Err(Error::Corrupt(_))), "{path:?}: {found:?}");
+    }
+}
+
+#[test]
+fn a_file_used_again_shows_nothing_of_what_it_was() {
+    let disk = SimDisk::new(Random::from_seed(1), SimFaults::default());
+    let log = open_on(&disk, 1).unwrap().log;
+    let is_reused = |path: &Path| {
+        let mut block = vec![0; 512];
+        read_full_at(&*disk.open(path).unwrap(), &mut block, 0).unwrap();
+        FileHeader::decode(&block).unwrap().reused
+    };
+    let (mut rows, mut freed) = (0, Position(0));
+    // Until the newest file is an old one, and half of what it was before still stands in it.
+    while !log_files(&disk).last().is_some_and(|(path, _)| is_reused(path)) || rows % 3 != 0 {
+        rows += 1;
+        assert!(rows < 1000, "no file is ever used again");
+        log.append_payload(&[Bytes::from(vec![1; 300])]).unwrap();
+        log.append_rows(rows, format!("row {rows}").as_bytes()).unwrap();
+        assert!(log.round(true));
+        let condemned = log.condemn(log.durable_position());
+        freed = condemned.last().map_or(freed, |file| file.end);
+        block_on(log.remove(&condemned)).unwrap();
+    }
+    let mut disk = disk.kill();
+    for epoch in [2, 3] {
+        let medium = Medium::Disk { disk: Arc::new(disk.clone()), directory: PathBuf::from("/log") };
+        let opened = block_on(open(medium, epoch, freed, Arc::new(NoListener), settings())).unwrap();
+        assert_eq!((opened.tail.rows_seq, opened.tail.cut), (rows, None), "epoch {epoch}");
+        assert!(disk.list(Path::new("/log")).unwrap().iter().all(|name| !name.starts_with("free-")), "free files go");
+        disk = disk.power_cut();
     }
 }
