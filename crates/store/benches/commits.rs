@@ -9,7 +9,7 @@
 
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
-use ballast_store::disk::{Disk, RealDisk, write_all_at};
+use ballast_store::disk::{Disk, Fill, RealDisk, write_all_at};
 use ballast_store::{Batch, Bucket, Components, Gate, IndexedVolume, Position, Space, Store, Volume, VolumeId};
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -86,7 +86,7 @@ fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Durati
     let path = directory.join("bare");
     let _ = std::fs::remove_file(&path);
     let file = RealDisk.create(&path)?;
-    file.preallocate(FILE_BYTES)?;
+    file.preallocate(FILE_BYTES, Fill::Zeros)?;
     let data = vec![7; (payload_bytes + ROWS_BYTES) * writers];
     let (mut offset, mut latencies) = (0, Vec::new());
     let (start, cpu) = (Instant::now(), cpu_seconds());

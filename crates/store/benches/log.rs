@@ -4,7 +4,7 @@
 //! 100 bytes, or one payload and its row, acknowledged when durable. The bare loop writes exactly as many
 //! operations as there are writers, in one write, into a file that was written with zeros before.
 
-use ballast_store::disk::{Disk, RealDisk, write_all_at};
+use ballast_store::disk::{Disk, Fill, RealDisk, write_all_at};
 use ballast_store::log::{self, Medium, NoListener, Settings};
 use ballast_store::{Position, Result};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Durati
     let path = directory.join("bare");
     let _ = std::fs::remove_file(&path);
     let file = RealDisk.create(&path).expect("the directory can be written to");
-    file.preallocate(FILE_BYTES).expect("there is space");
+    file.preallocate(FILE_BYTES, Fill::Zeros).expect("there is space");
     let data = vec![7; (payload_bytes + ROWS_BYTES) * writers];
     let (mut offset, mut latencies) = (0, Vec::new());
     let (start, cpu) = (Instant::now(), cpu_seconds());

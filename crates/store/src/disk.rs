@@ -33,6 +33,15 @@ pub trait Disk: Send + Sync + std::fmt::Debug + 'static {
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
 
+/// What preallocation does beyond reserving space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Small writes are cheap later: each sync is one flush of the disk.
+    Zeros,
+    /// Nothing is written twice; but each sync commits metadata, which is little beside large writes.
+    Nothing,
+}
+
 /// An open file. What was written survives a crash only after [`DiskFile::sync_data`].
 pub trait DiskFile: Send + Sync + std::fmt::Debug + 'static {
     fn byte_len(&self) -> io::Result<u64>;
@@ -46,8 +55,9 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug + 'static {
     /// Forgets what memory holds of these bytes, which were synced: the next read shows what the disk has. After
     /// a failed sync the system may believe that memory and disk agree when they do not.
     fn forget(&self, offset: u64, bytes: u64) -> io::Result<()>;
-    /// Makes the file this long and writes zeros where it was shorter, so that later writes change no metadata.
-    fn preallocate(&self, bytes: u64) -> io::Result<()>;
+    /// Makes the file this long, with zeros where it was shorter. Their space is reserved; they are written as well
+    /// for [`Fill::Zeros`], so that later writes change no metadata.
+    fn preallocate(&self, bytes: u64, fill: Fill) -> io::Result<()>;
     /// Cuts the file off.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 }

@@ -100,6 +100,9 @@ pub const LOG_FILE_BYTES: u64 = 64 << 20;
 /// is written with zeros before it is used, so this bounds what opening a volume writes.
 pub const LOG_FIRST_FILE_BYTES: u64 = 1 << 20;
 
+/// If the groups of a file are this large on average, the next file is not written with zeros before it is used.
+pub const LOG_LARGE_GROUP_BYTES: u64 = 128 << 10;
+
 /// Files of the log kept to be used again. Settling frees up to two at a time, and a third may be asked for before
 /// the next round; more would only take space.
 pub const LOG_FREE_FILES_MAX: usize = 3;

@@ -1,6 +1,6 @@
 //! The machine's file system.
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Fill};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
@@ -115,7 +115,7 @@ impl DiskFile for RealFile {
         }
     }
 
-    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, bytes: u64, fill: Fill) -> io::Result<()> {
         let mut at = self.byte_len()?;
         // First one extent as large as possible, then zeros: writes into extents that were never written
         // change metadata, and every sync would commit a journal.
@@ -126,6 +126,8 @@ impl DiskFile for RealFile {
             if super::is_full(&error) {
                 return Err(error);
             }
+        } else if fill == Fill::Nothing {
+            return self.0.sync_data();
         }
         while at < bytes {
             let step = (bytes - at).min(ZERO_STEP_BYTES as u64) as usize;

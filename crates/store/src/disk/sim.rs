@@ -5,7 +5,7 @@
 //! lost, or torn into garbage; changes of names since the last `sync_directory` survive up to an arbitrary
 //! one. Everything is decided by the seed, so a run replays exactly.
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Fill};
 use ballast_runtime::Random;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -408,7 +408,7 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, bytes: u64, _fill: Fill) -> io::Result<()> {
         let len = self.byte_len()?;
         if len < bytes {
             let zeros = vec![0; (bytes - len) as usize];

@@ -23,7 +23,7 @@ fn behaves_as_a_disk(disk: &dyn Disk, directory: PathBuf) {
     write_all_at(&*file, &mut [IoSlice::new(b"x"), IoSlice::new(b""), IoSlice::new(b"yz")], 0).unwrap();
     file.sync_data().unwrap();
     assert_eq!(contents(&*file), b"xyzhello");
-    file.preallocate(20).unwrap();
+    file.preallocate(20, Fill::Zeros).unwrap();
     assert_eq!(file.byte_len().unwrap(), 20);
     let mut buffer = [1; 16];
     assert_eq!(file.read_at(&mut buffer, 12).unwrap(), 8);
@@ -83,5 +83,5 @@ fn the_simulated_disk_fills_up() {
     put(&*file, &[1; 100], 0).unwrap();
     put(&*file, &[2; 100], 0).unwrap();
     assert!(is_full(&put(&*file, &[1], 100).unwrap_err()));
-    assert!(is_full(&file.preallocate(200).unwrap_err()));
+    assert!(is_full(&file.preallocate(200, Fill::Nothing).unwrap_err()));
 }

@@ -7,14 +7,15 @@
 //! share a kernel; elsewhere, use the object log.
 //!
 //! A file is written with zeros before it is used: writes into it then change no metadata, and a sync is one
-//! flush of the disk. The next file is made by a thread of its own while the last one fills. A file that is not
+//! flush of the disk. The next file is made by a thread of its own while the last one fills. Behind large
+//! groups it is not: metadata costs little beside them, and every byte would be written twice. A file that is not
 //! needed any more is kept as `free-<epoch>-<number>` and becomes a later one: that spares the zeros, half of all
 //! that would be written. What it held belongs to another file by its headers, so nobody takes it for the log's.
 
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, FileId};
 use super::group::{Group, Writer};
 use super::settings::{Drive, Settings};
-use crate::disk::{self, Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile, Fill};
 use crate::{Error, Position, Result, limits};
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
@@ -89,6 +90,8 @@ struct Free {
 #[derive(Debug, Default)]
 struct DiskWriter {
     current: Option<(FileId, Arc<dyn DiskFile>)>,
+    /// Groups written to the current file.
+    groups: u64,
     next: Option<Next>,
 }
 
@@ -105,12 +108,12 @@ impl Maker {
     }
 
     /// Makes a file that holds its header and else zeros, durably.
-    fn make(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
+    fn make(&self, id: FileId, fill: Fill) -> Result<Arc<dyn DiskFile>> {
         let path = self.path(id);
-        self.try_make(&path, id).map_err(|error| io_error("making", &path, error))
+        self.try_make(&path, id, fill).map_err(|error| io_error("making", &path, error))
     }
 
-    fn try_make(&self, path: &Path, id: FileId) -> io::Result<Arc<dyn DiskFile>> {
+    fn try_make(&self, path: &Path, id: FileId, fill: Fill) -> io::Result<Arc<dyn DiskFile>> {
         if self.stopped.load(Ordering::SeqCst) {
             return Err(io::Error::other("the log has stopped"));
         }
@@ -124,7 +127,7 @@ impl Maker {
             let _ = self.disk.remove(&free.path);
         }
         let file = self.disk.create(path)?;
-        file.preallocate(self.settings.capacity(id.number))?;
+        file.preallocate(self.settings.capacity(id.number), fill)?;
         let header = FileHeader { id, ..self.header }.encode();
         disk::write_all_at(&*file, &mut [IoSlice::new(&header)], 0)?;
         file.sync_data()?;
@@ -186,9 +189,9 @@ impl DiskLog {
             stopped: AtomicBool::new(false),
             free: Mutex::default(),
         });
-        let file = maker.make(header.id)?;
+        let file = maker.make(header.id, Fill::Zeros)?;
         let current = Some((header.id, Arc::clone(&file)));
-        let writer = Mutex::new(DiskWriter { current, next: None });
+        let writer = Mutex::new(DiskWriter { current, groups: 0, next: None });
         let log = Self {
             maker,
             writer,
@@ -213,6 +216,7 @@ impl DiskLog {
             _ => {
                 let file = self.take_next(&mut writer, group.id)?;
                 writer.current = Some((group.id, Arc::clone(&file)));
+                writer.groups = 0;
                 opened(group.id, Arc::clone(&file));
                 file
             }
@@ -227,6 +231,7 @@ impl DiskLog {
         }
         file.sync_data().map_err(|error| failed("syncing", error))?;
         self.check_fence()?;
+        writer.groups += 1;
         self.prepare_next(&mut writer, group);
         Ok(())
     }
@@ -248,7 +253,7 @@ impl DiskLog {
                 let lost = |_| Error::Closed("the thread that makes files died".to_owned());
                 (made, thread.join().map_err(lost)??)
             }
-            None => return self.maker.make(id),
+            None => return self.maker.make(id, Fill::Zeros),
         };
         assert_eq!(made, id, "the file that was prepared is the one that comes next");
         Ok(file)
@@ -261,15 +266,17 @@ impl DiskLog {
             return;
         }
         let id = FileId { number: group.id.number + 1, ..group.id };
+        let large = group.offset / writer.groups.max(1) >= limits::LOG_LARGE_GROUP_BYTES;
+        let fill = if large { Fill::Nothing } else { Fill::Zeros };
         writer.next = Some(if self.maker.settings.drive == Drive::Thread {
             let maker = Arc::clone(&self.maker);
             let builder = std::thread::Builder::new().name("ballast-log-file".to_owned());
-            match builder.spawn(move || maker.make(id)) {
+            match builder.spawn(move || maker.make(id, fill)) {
                 Ok(thread) => Next::Making(id, thread),
                 Err(error) => Next::Made(id, Err(Error::unavailable("starting a thread", error))),
             }
         } else {
-            Next::Made(id, self.maker.make(id))
+            Next::Made(id, self.maker.make(id, fill))
         });
     }
 
