@@ -9,6 +9,7 @@ use super::state::{Sleep, State};
 use super::{LogFile, LogListener, Settings};
 use crate::{Error, Position, Result, limits};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
@@ -44,6 +45,8 @@ pub struct Shared {
     listener: RwLock<Arc<dyn LogListener>>,
     waker: Waker,
     pub committer: Mutex<Option<Committer>>,
+    /// Files that are no part of the log any more and could not be removed.
+    unremoved: Mutex<BTreeSet<FileId>>,
 }
 
 impl Shared {
@@ -54,7 +57,7 @@ impl Shared {
             _ => Waker::Task(Notify::new()),
         };
         let (state, listener) = (Mutex::new(state), RwLock::new(listener));
-        Self { state, backend, settings, listener, waker, committer: Mutex::new(None) }
+        Self { state, backend, settings, listener, waker, committer: Mutex::new(None), unremoved: Mutex::default() }
     }
 
     pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
@@ -262,16 +265,20 @@ impl Shared {
     }
 
     pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
-        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
         for id in files.iter().filter_map(|file| FileId::of(file.place)) {
             let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
             if taken.is_some() {
                 drop(taken);
+                self.unremoved.lock().insert(id);
                 self.wake_room();
-                self.remove_file(id).await?;
             }
         }
-        Ok(())
+        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
+        loop {
+            let Some(id) = self.unremoved.lock().first().copied() else { return Ok(()) };
+            self.remove_file(id).await?;
+            self.unremoved.lock().remove(&id);
+        }
     }
 
     pub async fn close(&self) -> Result<()> {
