@@ -10,10 +10,11 @@
 //!   that could still read such a row is open ([`settle`], [`collect`]).
 
 pub(crate) mod candidates;
+mod clock;
 mod collect;
 mod compaction;
 mod cut;
-mod fsck;
+pub(crate) mod fsck;
 mod inspect;
 mod open;
 mod relocate;
@@ -23,6 +24,7 @@ mod snapshot;
 mod transaction;
 pub(crate) mod value;
 pub(crate) mod wal;
+mod writing;
 
 pub use collect::Collected;
 pub use fsck::{Progress as FsckProgress, Report as FsckReport, hex};
@@ -30,7 +32,7 @@ pub use inspect::LoggedRow;
 pub use open::{Components, Gate, Store, VolumeId};
 pub use settle::Settled;
 
-use crate::pointer::{Hold, Place};
+use crate::pointer::Place;
 use crate::segment::Segments;
 use crate::volume::{Isolation, Read, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
 use crate::{Batch, Error, KeyRange, Mutation, Payload, Pointer, Position, Result, Value, limits};
@@ -42,6 +44,7 @@ use slatedb::{Db, WriteBatch};
 use snapshot::Snapshots;
 use std::sync::Arc;
 use wal::Shared;
+use writing::{Writing, to_the_end};
 
 /// One volume of a bucket, open in this server alone.
 pub struct IndexedVolume {
@@ -68,37 +71,46 @@ impl Inner {
     /// Refuses work when the right to serve is lost or the log has stopped.
     pub fn check(&self) -> Result<()> {
         self.gate.check()?;
-        match self.shared.closed_reason() {
-            Some(reason) => Err(reason.clone()),
+        match self.closed_reason() {
+            Some(reason) => Err(reason),
             None => Ok(()),
+        }
+    }
+
+    /// Why the volume has stopped. SlateDB closes the log when it is the first to see that it is fenced.
+    pub fn closed_reason(&self) -> Option<Error> {
+        match self.shared.closed_reason() {
+            Some(Error::Closed(_)) if self.db.status().close_reason == Some(slatedb::CloseReason::Fenced) => {
+                Some(fenced())
+            }
+            reason => reason.cloned(),
         }
     }
 
     /// SlateDB's error in our words; the log's own reason where it stopped.
     pub fn error(&self, error: slatedb::Error) -> Error {
-        if let (slatedb::ErrorKind::Closed(_), Some(reason)) = (error.kind(), self.shared.closed_reason()) {
-            return reason.clone();
+        if let (slatedb::ErrorKind::Closed(_), Some(reason)) = (error.kind(), self.closed_reason()) {
+            return reason;
         }
         index_error(error)
     }
 
-    /// Keeps every place that the pointers name alive until the holds are dropped.
-    fn hold_places<'a>(&self, pointers: impl Iterator<Item = &'a Pointer>) -> Result<Vec<Hold>> {
-        let mut held: Vec<(Place, Hold)> = Vec::new();
-        for pointer in pointers {
-            if held.iter().any(|(place, _)| *place == pointer.place) {
-                continue;
-            }
-            let hold = match pointer.place {
-                Place::Log { .. } => self.log().hold(pointer),
-                Place::Segment { .. } => self.segments.hold(pointer.place),
-            };
-            if hold.is_none() {
-                return Err(Error::PayloadMoved);
-            }
-            held.push((pointer.place, hold));
+    /// Returns when everything up to `position` is on stable storage.
+    pub async fn durable(&self, position: Position) -> Result<()> {
+        self.log().durable(position).await.map_err(|error| self.why(error))
+    }
+
+    /// Returns when the log has room.
+    pub async fn room(&self) -> Result<()> {
+        self.log().room().await.map_err(|error| self.why(error))
+    }
+
+    /// The log's error, with the reason if it was closed by the index.
+    fn why(&self, error: Error) -> Error {
+        match error {
+            Error::Closed(_) => self.closed_reason().unwrap_or(error),
+            other => other,
         }
-        Ok(held.into_iter().map(|(_, hold)| hold).collect())
     }
 
     pub async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
@@ -117,33 +129,35 @@ impl Inner {
         bytes.map(value::decode).transpose()
     }
 
-    pub async fn commit(&self, batch: &Batch) -> Result<Position> {
+    pub async fn commit(self: &Arc<Self>, batch: &Batch) -> Result<Position> {
         self.check()?;
         batch.check()?;
         if batch.is_empty() {
             return Ok(self.log().position());
         }
-        self.log().room().await?;
-        let _holds = self.hold_places(batch.mutations().iter().flat_map(pointers_of))?;
+        self.room().await?;
+        let mut writing =
+            Writing::new(self, batch.mutations().iter().map(|mutation| (mutation.key(), pointers_of(mutation))))?;
         let mut rows = WriteBatch::new();
         for mutation in batch.mutations() {
             match mutation {
-                Mutation::Put { key, value } => {
-                    self.shared.candidates.note(key, &value.pointers);
-                    rows.put_bytes(key.clone(), value::encode(value));
-                }
+                Mutation::Put { key, value } => rows.put_bytes(key.clone(), value::encode(value)),
                 Mutation::Delete { key } => rows.delete(key),
             }
         }
         self.settling.note_churn(batch.mutations());
-        let handle = self.db.write(rows).await.map_err(|error| self.error(error))?;
-        Ok(self.shared.end_of(handle.seqnum()))
+        to_the_end(async move {
+            let handle = writing.inner.db.write(rows).await.map_err(|error| writing.inner.error(error))?;
+            writing.is_visible();
+            Ok(writing.inner.shared.end_of(handle.seqnum()))
+        })
+        .await
     }
 
     /// Moves everything committed so far from the log's tail into the index, so that a restart replays nothing.
     pub async fn flush_index(&self) -> Result<()> {
         // What is frozen is stamped with the durable end of the log: behind it, rows would be replayed again.
-        self.log().durable(self.log().position()).await?;
+        self.durable(self.log().position()).await?;
         self.shared.note_freeze();
         let options = slatedb::config::FlushOptions { flush_type: slatedb::config::FlushType::MemTable };
         self.db.flush_with_options(options).await.map_err(|error| self.error(error))
@@ -157,13 +171,17 @@ fn pointers_of(mutation: &Mutation) -> &[Pointer] {
     }
 }
 
+fn fenced() -> Error {
+    Error::Fenced("another server has opened it".into())
+}
+
 /// SlateDB's error in our words, where nothing more is known.
 pub(crate) fn index_error(error: slatedb::Error) -> Error {
     use slatedb::{CloseReason, ErrorKind};
     let text = error.to_string();
     match error.kind() {
         ErrorKind::Transaction => Error::Conflict,
-        ErrorKind::Closed(CloseReason::Fenced) => Error::Fenced("another server has opened it".into()),
+        ErrorKind::Closed(CloseReason::Fenced) => fenced(),
         ErrorKind::Closed(_) => Error::Closed(text),
         ErrorKind::Data => Error::Corrupt(format!("the index: {text}")),
         ErrorKind::Invalid => Error::Invalid(format!("the index: {text}")),
@@ -196,8 +214,8 @@ impl Volume for IndexedVolume {
         if bytes > limits::PAYLOAD_BYTES_MAX {
             return Err(Error::Invalid(format!("a payload of {bytes} bytes is too large")));
         }
-        self.inner.log().room().await?;
-        self.inner.log().append_payload(parts)
+        self.inner.room().await?;
+        self.inner.log().append_payload(parts).map_err(|error| self.inner.why(error))
     }
 
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
@@ -217,7 +235,7 @@ impl Volume for IndexedVolume {
     }
 
     async fn durable(&self, position: Position) -> Result<()> {
-        self.inner.log().durable(position).await?;
+        self.inner.durable(position).await?;
         self.inner.gate.check()
     }
 
@@ -274,16 +292,14 @@ impl Volume for IndexedVolume {
     async fn close(&self) -> Result<()> {
         let inner = &self.inner;
         inner.settling.stop().await;
-        if inner.shared.closed_reason().is_none() {
+        if inner.closed_reason().is_none() {
             inner.flush_index().await?;
         }
         let options = slatedb::config::CloseOptions { flush_type: None };
         let closed = inner.db.close_with_options(options).await;
         // A volume that had stopped before reports why it stopped, not that it is closed.
-        match (inner.shared.closed_reason(), closed) {
-            (Some(reason @ (Error::Fenced(_) | Error::Unavailable { .. } | Error::Exhausted(_))), _) => {
-                Err(reason.clone())
-            }
+        match (inner.closed_reason(), closed) {
+            (Some(reason @ (Error::Fenced(_) | Error::Unavailable { .. } | Error::Exhausted(_))), _) => Err(reason),
             (_, Err(error)) => Err(index_error(error)),
             _ => Ok(()),
         }

@@ -22,6 +22,8 @@ pub mod memory;
 pub mod pointer;
 pub mod probe;
 mod segment;
+#[cfg(test)]
+mod simulation;
 pub mod superblock;
 pub mod volume;
 

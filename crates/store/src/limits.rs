@@ -51,6 +51,10 @@ pub const INDEX_L0_COMPACT: usize = 4;
 /// Never reached while compaction works; high, so that a run of short lives does not let the tail grow.
 pub const INDEX_L0_MAX: usize = 64;
 
+/// How often opening an index is tried when it contradicts itself: each attempt is lost to one more write that a
+/// dead server had under way.
+pub const INDEX_OPENS_MAX: u32 = 5;
+
 /// Unflushed bytes of one volume's index at which writers wait.
 pub const INDEX_UNFLUSHED_BYTES_MAX: usize = 64 << 20;
 

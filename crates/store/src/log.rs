@@ -39,7 +39,7 @@ mod settings;
 mod shared;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use open::{Medium, Opened, open};
 pub use recovery::{Cut, TailReport};
@@ -171,21 +171,9 @@ impl Log {
         self.shared.durable(position).await
     }
 
-    /// Ends the open group if it holds anything, so that later rows get a later group, and starts a flush; the
-    /// end of the last group.
+    /// Ends the open group if it holds rows, so that later rows get a later group, and starts a flush; the end of
+    /// the last group that holds rows.
     pub fn seal(&self) -> Result<Position> {
-        let mut state = self.shared.state.lock();
-        state.check()?;
-        if !state.open.is_empty() {
-            state.seal(GroupKind::Data);
-        }
-        let end = state.open.start;
-        self.shared.wake(state);
-        Ok(end)
-    }
-
-    /// As [`Log::seal`], but only a group that holds rows is ended; the end of the last group that holds rows.
-    pub fn seal_rows(&self) -> Result<Position> {
         let mut state = self.shared.state.lock();
         state.check()?;
         if state.open.has_rows() {
@@ -220,12 +208,6 @@ impl Log {
         self.shared.read_payload(pointer).await
     }
 
-    /// True if the file that holds the pointer is still there and not condemned.
-    pub fn holds(&self, pointer: &Pointer) -> bool {
-        let state = self.shared.state.lock();
-        FileId::of(pointer.place).and_then(|id| state.files.get(id)).is_some_and(|entry| !entry.condemned)
-    }
-
     /// Keeps the file that holds the pointer from being condemned; `None` if it is gone or condemned already.
     pub fn hold(&self, pointer: &Pointer) -> Hold {
         let state = self.shared.state.lock();
@@ -250,7 +232,7 @@ impl Log {
     }
 
     /// Condemns, from the oldest on, the files that end at or before `position`, up to one with payload of a
-    /// write under way: from now on `holds` is false for them. Those condemned, also by earlier calls. The newest
+    /// write under way: from now on nothing can hold them. Those condemned, also by earlier calls. The newest
     /// file always stays.
     pub fn condemn(&self, position: Position) -> Vec<LogFile> {
         self.shared.condemn(position)

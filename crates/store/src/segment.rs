@@ -33,9 +33,15 @@ struct Known {
     bytes: u64,
     /// Cloned for every write under way that points into the segment.
     hold: Arc<()>,
-    /// The generation in which a write last took a hold.
+    /// The last generation that began while a write held it, or in which one took a hold.
     touched: u64,
     condemned: bool,
+}
+
+impl Known {
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.hold) > 1
+    }
 }
 
 /// The segments of one volume.
@@ -51,19 +57,30 @@ pub(crate) struct Segments {
 impl Segments {
     /// Lists what is there. `epoch` must be this writer's own: it makes names that were never used before.
     pub async fn open(store: Arc<dyn ObjectStore>, prefix: Path, epoch: u64) -> Result<Self> {
-        let mut known = BTreeMap::new();
-        let mut list = store.list(Some(&prefix));
+        let (next, generation) = (AtomicU64::new(1), AtomicU64::new(1));
+        let segments = Self { store, prefix, epoch, next, generation, known: Mutex::default() };
+        segments.look_for_strays().await?;
+        Ok(segments)
+    }
+
+    /// Learns of segments that earlier writers were still writing when this one opened: garbage, because their rows
+    /// cannot come any more. One listing.
+    pub async fn look_for_strays(&self) -> Result<()> {
+        let mut list = self.store.list(Some(&self.prefix));
         while let Some(meta) = list.try_next().await.map_err(|error| unavailable("list segments", error))? {
             let name = meta.location.filename().unwrap_or_default();
-            let Some(place) = parse_name(name) else {
-                tracing::warn!(object = %meta.location, "an object among the segments is not one: left alone");
-                continue;
-            };
-            known.insert(place, Known { bytes: meta.size, hold: Arc::default(), touched: 0, condemned: false });
+            match parse_name(name) {
+                Some(Place::Segment { epoch, .. }) if epoch == self.epoch => {}
+                Some(place) => {
+                    let found = Known { bytes: meta.size, hold: Arc::default(), touched: 0, condemned: false };
+                    self.known.lock().entry(place).or_insert(found);
+                }
+                None => {
+                    tracing::warn!(object = %meta.location, "an object among the segments is not one: left alone");
+                }
+            }
         }
-        drop(list);
-        let (next, generation) = (AtomicU64::new(1), AtomicU64::new(1));
-        Ok(Self { store, prefix, epoch, next, generation, known: Mutex::new(known) })
+        Ok(())
     }
 
     /// Writes payloads into as many segments as they need; durable on return, in the order given.
@@ -92,14 +109,18 @@ impl Segments {
         let bytes = body.content_length() as u64;
         let hold: Arc<()> = Arc::default();
         // Known before it is there: collecting must not take it for an orphan.
-        let known = Known { bytes, hold: Arc::clone(&hold), touched: self.generation(), condemned: false };
-        self.known.lock().insert(place, known);
+        self.expect(place, bytes, Arc::clone(&hold));
         let options = PutOptions::from(PutMode::Create);
-        if let Err(error) = self.store.put_opts(&self.path(place), body, options).await {
-            self.known.lock().remove(&place);
-            return Err(unavailable("write a segment", error));
-        }
+        // It stays known also when that fails: it may be there all the same, or still come, and is collected then.
+        let put = self.store.put_opts(&self.path(place), body, options).await;
+        put.map_err(|error| unavailable("write a segment", error))?;
         Ok(pointers.into_iter().map(|pointer| Payload { pointer, hold: Some(Arc::clone(&hold) as _) }).collect())
+    }
+
+    fn expect(&self, place: Place, bytes: u64, hold: Arc<()>) {
+        let mut known = self.known.lock();
+        let touched = self.generation();
+        known.insert(place, Known { bytes, hold, touched, condemned: false });
     }
 
     pub async fn read(&self, pointer: &Pointer) -> Result<Bytes> {
@@ -116,11 +137,10 @@ impl Segments {
     }
 
     /// Keeps the segment while a write that points into it is under way; `None` if it is gone or condemned.
-    pub fn hold(&self, place: Place) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-        let generation = self.generation();
+    pub fn hold(&self, place: Place) -> Hold {
         let mut known = self.known.lock();
         let segment = known.get_mut(&place).filter(|segment| !segment.condemned)?;
-        segment.touched = generation;
+        segment.touched = self.generation();
         Some(Arc::clone(&segment.hold) as _)
     }
 
@@ -128,9 +148,13 @@ impl Segments {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Starts a generation: whatever is written or held from now on is younger than the number returned.
+    /// Starts a generation: whatever is written or held now, or from now on, is of the number returned or younger.
+    /// A write that is under way now may be visible only to scans that begin later.
     pub fn next_generation(&self) -> u64 {
-        self.generation.fetch_add(1, Ordering::SeqCst) + 1
+        let mut known = self.known.lock();
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        known.values_mut().filter(|segment| segment.is_held()).for_each(|segment| segment.touched = generation);
+        generation
     }
 
     /// Segments that no write has touched since `generation` began, with their sizes.
@@ -144,7 +168,7 @@ impl Segments {
     pub fn condemn(&self, place: Place, generation: u64) -> bool {
         let mut known = self.known.lock();
         let Some(segment) = known.get_mut(&place) else { return false };
-        let free = segment.touched < generation && Arc::strong_count(&segment.hold) == 1;
+        let free = segment.touched < generation && !segment.is_held();
         segment.condemned |= free;
         segment.condemned
     }
@@ -243,12 +267,6 @@ fn decode_list(place: Place, list: Bytes, count: u32) -> Result<Vec<Pointer>> {
     }
     reader.end()?;
     Ok(pointers)
-}
-
-/// Released when the last payload of the write is.
-#[allow(dead_code)]
-fn assert_hold_is_shareable(hold: Hold) -> impl Send + Sync {
-    hold
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! Several clients may use the same bucket, each with its own faults; [`SimulatedStore::crash`] kills one.
 
 use async_trait::async_trait;
-use ballast_runtime::Random;
+use ballast_runtime::{Clock, Random};
+use chrono::DateTime;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
@@ -17,6 +18,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,7 +39,15 @@ pub struct Faults {
 pub struct SimulatedStore {
     objects: Arc<InMemory>,
     random: Random,
+    dates: Option<Arc<Dates>>,
     client: Arc<Client>,
+}
+
+/// When objects were written, by a clock of the simulation's own.
+#[derive(Debug)]
+struct Dates {
+    clock: Arc<dyn Clock>,
+    written: parking_lot::Mutex<BTreeMap<Path, i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +69,13 @@ impl SimulatedStore {
     /// A new, empty bucket and the first client of it.
     pub fn new(random: Random, faults: Faults) -> Self {
         let objects = Arc::new(InMemory::new());
-        Self { objects, random, client: Arc::default() }.with_faults(faults)
+        Self { objects, random, dates: None, client: Arc::default() }.with_faults(faults)
+    }
+
+    /// Dates objects by this clock instead of the machine's: collectors of garbage compare the two.
+    pub fn dated_by(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.dates = Some(Arc::new(Dates { clock, written: parking_lot::Mutex::default() }));
+        self
     }
 
     fn with_faults(self, faults: Faults) -> Self {
@@ -69,7 +85,16 @@ impl SimulatedStore {
 
     /// Another client of the same bucket.
     pub fn another_client(&self, faults: Faults) -> Self {
-        Self { objects: self.objects.clone(), random: self.random.clone(), client: Arc::default() }.with_faults(faults)
+        Self { client: Arc::default(), ..self.clone() }.with_faults(faults)
+    }
+
+    /// Another bucket with the same objects, and a client of it without faults.
+    pub fn copy(&self) -> Self {
+        let dates = self.dates.as_ref().map(|dates| {
+            let written = parking_lot::Mutex::new(dates.written.lock().clone());
+            Arc::new(Dates { clock: dates.clock.clone(), written })
+        });
+        Self { objects: Arc::new(self.objects.fork()), random: self.random.clone(), dates, client: Arc::default() }
     }
 
     pub fn set_faults(&self, faults: Faults) {
@@ -121,6 +146,21 @@ impl SimulatedStore {
     }
 }
 
+/// Notes when an object was written.
+fn note(dates: Option<&Arc<Dates>>, location: &Path) {
+    if let Some(dates) = dates {
+        dates.written.lock().insert(location.clone(), dates.clock.now_nanos());
+    }
+}
+
+/// Says when an object was written.
+fn date(dates: Option<&Arc<Dates>>, meta: &mut ObjectMeta) {
+    if let Some(dates) = dates {
+        let written = dates.written.lock().get(&meta.location).copied().unwrap_or_default();
+        meta.last_modified = DateTime::from_timestamp_nanos(written);
+    }
+}
+
 fn lost(what: &str) -> Error {
     let source = std::io::Error::new(std::io::ErrorKind::TimedOut, what);
     Error::Generic { store: "simulated bucket", source: source.into() }
@@ -135,19 +175,26 @@ impl std::fmt::Display for SimulatedStore {
 #[async_trait]
 impl ObjectStore for SimulatedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let (objects, location) = (self.objects.clone(), location.clone());
-        self.send(async move { objects.put_opts(&location, payload, opts).await }).await
+        let (objects, location, dates) = (self.objects.clone(), location.clone(), self.dates.clone());
+        let put = async move {
+            let put = objects.put_opts(&location, payload, opts).await?;
+            note(dates.as_ref(), &location);
+            Ok(put)
+        };
+        self.send(put).await
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let (objects, wanted) = (self.objects.clone(), location.clone());
         let upload = self.send(async move { objects.put_multipart_opts(&wanted, opts).await }).await?;
-        Ok(Box::new(SimulatedUpload { store: self.clone(), upload: Some(upload) }))
+        Ok(Box::new(SimulatedUpload { store: self.clone(), location: location.clone(), upload: Some(upload) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (objects, location) = (self.objects.clone(), location.clone());
-        self.send(async move { objects.get_opts(&location, options).await }).await
+        let mut got = self.send(async move { objects.get_opts(&location, options).await }).await?;
+        date(self.dates.as_ref(), &mut got.meta);
+        Ok(got)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -166,25 +213,36 @@ impl ObjectStore for SimulatedStore {
         let (store, prefix) = (self.clone(), prefix.cloned());
         let request = async move {
             let objects = store.objects.clone();
-            store.send(async move { objects.list(prefix.as_ref()).try_collect::<Vec<_>>().await }).await
+            let list = async move { objects.list(prefix.as_ref()).try_collect::<Vec<_>>().await };
+            let mut listed = store.send(list).await?;
+            listed.iter_mut().for_each(|meta| date(store.dates.as_ref(), meta));
+            Ok::<_, Error>(listed)
         };
         stream::once(request).map_ok(|listed| stream::iter(listed).map(Ok)).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let (objects, prefix) = (self.objects.clone(), prefix.cloned());
-        self.send(async move { objects.list_with_delimiter(prefix.as_ref()).await }).await
+        let mut listed = self.send(async move { objects.list_with_delimiter(prefix.as_ref()).await }).await?;
+        listed.objects.iter_mut().for_each(|meta| date(self.dates.as_ref(), meta));
+        Ok(listed)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let (objects, from, to) = (self.objects.clone(), from.clone(), to.clone());
-        self.send(async move { objects.copy_opts(&from, &to, options).await }).await
+        let (objects, from, to, dates) = (self.objects.clone(), from.clone(), to.clone(), self.dates.clone());
+        let copy = async move {
+            objects.copy_opts(&from, &to, options).await?;
+            note(dates.as_ref(), &to);
+            Ok(())
+        };
+        self.send(copy).await
     }
 }
 
 #[derive(Debug)]
 struct SimulatedUpload {
     store: SimulatedStore,
+    location: Path,
     upload: Option<Box<dyn MultipartUpload>>,
 }
 
@@ -202,7 +260,13 @@ impl MultipartUpload for SimulatedUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let mut upload = self.upload.take().ok_or_else(over)?;
-        self.store.send(async move { upload.complete().await }).await
+        let (location, dates) = (self.location.clone(), self.store.dates.clone());
+        let complete = async move {
+            let put = upload.complete().await?;
+            note(dates.as_ref(), &location);
+            Ok(put)
+        };
+        self.store.send(complete).await
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The keys of rows that may point into the log: what settling looks through.
 //!
-//! Every commit notes its rows that point into the log before it is visible, and so does replay; settling
-//! takes them, and puts back what it does not finish. A key that is noted in vain costs one look-up.
+//! Every commit notes its rows that point into the log when they are visible, and so does replay; settling takes
+//! them, and puts back what it does not finish. A key that is noted in vain costs one look-up.
 
 use crate::Pointer;
 use crate::pointer::Place;
@@ -12,11 +12,15 @@ use std::collections::BTreeSet;
 #[derive(Default)]
 pub(crate) struct Candidates(Mutex<BTreeSet<Bytes>>);
 
+pub(crate) fn is_in_log(pointers: &[Pointer]) -> bool {
+    pointers.iter().any(|pointer| matches!(pointer.place, Place::Log { .. }))
+}
+
 impl Candidates {
-    pub fn note(&self, key: &Bytes, pointers: &[Pointer]) {
-        if pointers.iter().any(|pointer| matches!(pointer.place, Place::Log { .. })) {
-            // A copy: the key may be a slice of a whole batch, which must not stay in memory for it.
-            self.0.lock().insert(Bytes::copy_from_slice(key));
+    pub fn note(&self, keys: &[Bytes]) {
+        if !keys.is_empty() {
+            // Copies: a key may be a slice of a whole batch, which must not stay in memory for it.
+            self.0.lock().extend(keys.iter().map(|key| Bytes::copy_from_slice(key)));
         }
     }
 

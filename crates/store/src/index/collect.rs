@@ -28,6 +28,7 @@ pub(crate) async fn collect(inner: &Arc<Inner>) -> Result<Collected> {
     inner.check()?;
     inner.settling.take_churn();
     let mut collected = Collected::default();
+    inner.segments.look_for_strays().await?;
     let generation = inner.segments.next_generation();
     let live = live_bytes(inner).await?;
     let pinned = super::snapshot::places(inner).await?;
@@ -42,7 +43,7 @@ pub(crate) async fn collect(inner: &Arc<Inner>) -> Result<Collected> {
         }
     }
     // The rows that let go of the doomed segments must be durable before the segments are gone.
-    inner.log().durable(inner.log().position()).await?;
+    inner.durable(inner.log().position()).await?;
     if !inner.cuts.wait_for_none_before(inner.cuts.mark()).await {
         doomed.clear(); // a long cut is open: the next round comes
     }

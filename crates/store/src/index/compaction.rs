@@ -5,7 +5,9 @@
 //! one volume at a time.
 
 use super::Inner;
+use super::clock::IndexClock;
 use crate::limits;
+use ballast_runtime::Random;
 use slatedb::config::{
     CompactionWorkerOptions, CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
 };
@@ -17,6 +19,8 @@ use std::time::Duration;
 pub(crate) struct IndexPlace {
     pub store: Arc<dyn object_store::ObjectStore>,
     pub path: object_store::path::Path,
+    pub clock: Arc<IndexClock>,
+    pub random: Random,
 }
 
 /// Compacts until the index is in shape again or `give_up` passes; returns at once if it already is.
@@ -36,7 +40,10 @@ pub(crate) async fn compact(inner: &Arc<Inner>, place: &IndexPlace, give_up: Dur
         worker: Some(worker),
         ..CompactorOptions::default()
     };
-    let builder = CompactorBuilder::new(place.path.clone(), Arc::clone(&place.store)).with_options(options);
+    let builder = CompactorBuilder::new(place.path.clone(), Arc::clone(&place.store))
+        .with_options(options)
+        .with_system_clock(place.clock.clone())
+        .with_seed(place.random.next_u64());
     let compactor = Arc::new(builder.build());
     let running = tokio::spawn({
         let compactor = Arc::clone(&compactor);
@@ -76,6 +83,9 @@ pub(crate) async fn remove_garbage(place: &IndexPlace) {
         compactions_options: every(limits::INDEX_GARBAGE_AGE),
         ..GarbageCollectorOptions::default()
     };
-    let builder = GarbageCollectorBuilder::new(place.path.clone(), Arc::clone(&place.store)).with_options(options);
+    let builder = GarbageCollectorBuilder::new(place.path.clone(), Arc::clone(&place.store))
+        .with_options(options)
+        .with_system_clock(place.clock.clone())
+        .with_seed(place.random.next_u64());
     builder.build().run_gc_once().await;
 }

@@ -65,6 +65,8 @@ impl IndexedVolume {
     /// Reads and checks everything. `progress` is called now and then.
     pub async fn fsck(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report> {
         let inner = &self.inner;
+        // Background work would move payload from under the check.
+        let _round = inner.settling.round().await;
         let stats = crate::Volume::stats(self);
         let total = stats.segment_bytes + stats.log_bytes;
         let mut check = Check { inner, report: Report::default(), total, used: BTreeSet::new(), progress };

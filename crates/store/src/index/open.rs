@@ -1,5 +1,6 @@
 //! Opening volumes: what all volumes of a server share, and what happens between open and close.
 
+use super::clock::IndexClock;
 use super::compaction::{self, IndexPlace};
 use super::cut::Cuts;
 use super::snapshot::{self, Snapshots};
@@ -53,6 +54,7 @@ pub struct Components {
 pub struct Store {
     components: Components,
     cache: Arc<dyn DbCache>,
+    clock: Arc<IndexClock>,
 }
 
 impl Store {
@@ -63,7 +65,8 @@ impl Store {
         };
         let (blocks, meta) = (limits::BLOCK_CACHE_BYTES * 3 / 4, limits::BLOCK_CACHE_BYTES / 4);
         let cache = SplitCache::new().with_block_cache(part(blocks)).with_meta_cache(part(meta));
-        Self { components, cache: Arc::new(cache.build()) }
+        let clock = Arc::new(IndexClock::new(&*components.clock));
+        Self { components, cache: Arc::new(cache.build()), clock }
     }
 
     /// Opens a volume, making it if it is new: fences an earlier owner, replays the log's tail, starts background
@@ -73,22 +76,7 @@ impl Store {
         components.gate.check()?;
         let root = Path::from(format!("volumes/{id}"));
         let index = root.clone().join("index");
-        let medium = match &components.local {
-            Some((disk, directory)) => {
-                Medium::Disk { disk: Arc::clone(disk), directory: directory.join(format!("volumes/{id}/log")) }
-            }
-            None => Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") },
-        };
-        let shared = Arc::new(Shared::new(limits::TAIL_BYTES_MAX));
-        let init = LogInit { medium, settings: components.log.clone(), shared: Arc::clone(&shared) };
-        let db = Db::builder(index.clone(), Arc::clone(&components.bucket))
-            .with_settings(index_settings())
-            .with_db_cache(Arc::clone(&self.cache), id.0)
-            .with_seed(components.random.next_u64())
-            .with_wal_writer(Box::new(init))
-            .build()
-            .await
-            .map_err(|error| open_error(&shared, error))?;
+        let (db, shared) = self.open_index(id, &root, &index).await?;
         let log = shared.log().ok_or_else(|| Error::Closed("the index opened without its log".into()))?;
         let replayed_from = crate::Position(db.manifest().replay_after_wal_id());
         let unread = log.files().into_iter().filter(|file| file.start < replayed_from).collect();
@@ -103,10 +91,15 @@ impl Store {
             cuts: Cuts::default(),
             clock: Arc::clone(&components.clock),
             gate: Arc::clone(&components.gate),
-            settling: settle::Settling::new(unread),
+            settling: settle::Settling::new(unread, components.log.settle_bytes),
         });
         snapshot::load(&inner).await?;
-        let place = IndexPlace { store: Arc::clone(&components.bucket), path: index };
+        let place = IndexPlace {
+            store: Arc::clone(&components.bucket),
+            path: index,
+            clock: self.clock.clone(),
+            random: components.random.clone(),
+        };
         // A run of short lives must not let the index's top, and with it the tail, grow without bound.
         if inner.db.manifest().l0().len() >= limits::INDEX_L0_MAX / 2 {
             compaction::compact(&inner, &place, Duration::from_secs(30)).await;
@@ -115,12 +108,57 @@ impl Store {
         Ok(Arc::new(IndexedVolume { inner }))
     }
 
+    /// Opens index and log. What a dead server still had under way may get in between two steps of it; the index
+    /// then says that a version exists already, which is no damage if it is gone the next time.
+    async fn open_index(&self, id: VolumeId, root: &Path, index: &Path) -> Result<(Db, Arc<Shared>)> {
+        let components = &self.components;
+        let medium = match &components.local {
+            Some((disk, directory)) => {
+                Medium::Disk { disk: Arc::clone(disk), directory: directory.join(format!("volumes/{id}/log")) }
+            }
+            None => Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") },
+        };
+        let mut attempt = 1;
+        loop {
+            let shared = Arc::new(Shared::new(components.log.tail_bytes_max));
+            let (settings, log) = (components.log.clone(), Arc::clone(&shared));
+            let init = LogInit { medium: medium.clone(), settings, shared: log };
+            let built = Db::builder(index.clone(), Arc::clone(&components.bucket))
+                .with_settings(index_settings())
+                .with_db_cache(Arc::clone(&self.cache), id.0)
+                .with_seed(components.random.next_u64())
+                .with_system_clock(self.clock.clone())
+                .with_wal_writer(Box::new(init))
+                .build()
+                .await;
+            match built.map_err(|error| open_error(&shared, error)) {
+                Ok(db) => return Ok((db, shared)),
+                Err(Error::Corrupt(text)) if !shared.has_failed() && attempt < limits::INDEX_OPENS_MAX => {
+                    tracing::warn!(attempt, %text, "the index could not be opened: it is tried again");
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn snapshots(&self, id: VolumeId, index: &Path) -> Snapshots {
         let (store, cache, path) = (Arc::clone(&self.components.bucket), Arc::clone(&self.cache), index.clone());
-        let reader =
-            move || DbReader::builder(path.clone(), Arc::clone(&store)).with_db_cache(Arc::clone(&cache), id.0);
+        let (clock, random) = (self.clock.clone(), self.components.random.clone());
+        let reader = move || {
+            DbReader::builder(path.clone(), Arc::clone(&store))
+                .with_db_cache(Arc::clone(&cache), id.0)
+                .with_system_clock(clock.clone())
+                .with_seed(random.next_u64())
+        };
         let (store, path) = (Arc::clone(&self.components.bucket), index.clone());
-        let admin = move || slatedb::admin::Admin::builder(path.clone(), Arc::clone(&store)).build();
+        let (clock, random) = (self.clock.clone(), self.components.random.clone());
+        let admin = move || {
+            slatedb::admin::Admin::builder(path.clone(), Arc::clone(&store))
+                .with_system_clock(clock.clone())
+                .with_seed(random.next_u64())
+                .build()
+        };
         Snapshots::new(Box::new(reader), Box::new(admin))
     }
 }
@@ -142,17 +180,11 @@ fn index_settings() -> Settings {
 
 /// The log's own reason for a failed open, which SlateDB only passes on as text.
 fn open_error(shared: &Shared, error: slatedb::Error) -> Error {
-    if let Some(reason) = shared.closed_reason() {
-        return reason.clone();
+    match shared.closed_reason() {
+        // The log was closed because the index could not be opened.
+        Some(Error::Closed(_)) | None => index_error(error),
+        Some(reason) => reason.clone(),
     }
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(inner) = source {
-        if let Some(ours) = inner.downcast_ref::<Error>() {
-            return ours.clone();
-        }
-        source = inner.source();
-    }
-    index_error(error)
 }
 
 /// All periodic work of one volume. Ends when the volume is dropped or closed.
@@ -163,6 +195,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
     let (mut collected, mut swept) = (start, start);
     loop {
         tokio::select! {
+            biased;
             () = stopped.cancelled() => return,
             _ = tick.tick() => {}
         }
@@ -172,6 +205,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
         let sweep = now - swept >= limits::INDEX_GARBAGE_INTERVAL;
         let work = work(&inner, &place, collect, sweep);
         tokio::select! {
+            biased;
             () = stopped.cancelled() => return,
             () = work => {}
         }
@@ -189,7 +223,7 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool
         return;
     }
     let log_bytes: u64 = inner.log().files().iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum();
-    if log_bytes > limits::SETTLE_LOG_BYTES || inner.settling.has_retired() {
+    if log_bytes > inner.settling.log_bytes || inner.settling.has_more() {
         report("settling", settle::settle(inner).await);
     }
     if collect && inner.settling.churn() > 0 {

@@ -8,6 +8,7 @@
 //!
 //! A crash anywhere leaves only copies that nothing points at (collected later) and files that are settled again.
 
+use super::candidates::is_in_log;
 use super::{Inner, relocate, rows, snapshot, value};
 use crate::log::LogFile;
 use crate::pointer::Place;
@@ -36,17 +37,21 @@ pub(crate) struct Settling {
     condemning: RwLock<()>,
     /// Files from before this open, whose rows have not been looked through.
     unread: Mutex<Vec<LogFile>>,
+    /// Condemned files out of which the last rows have not been moved yet.
+    condemned: Mutex<Vec<LogFile>>,
     /// Condemned files with the mark of the cuts that may still read them.
     retiring: Mutex<Vec<(LogFile, u64)>>,
     /// Writes to spaces with payload since the last round of collecting.
     churn: AtomicU64,
+    /// Bytes of the log before the background task settles.
+    pub log_bytes: u64,
     /// Held by the volume's background task.
     stopped: tokio_util::sync::CancellationToken,
 }
 
 impl Settling {
-    pub fn new(unread: Vec<LogFile>) -> Self {
-        Self { unread: Mutex::new(unread), ..Self::default() }
+    pub fn new(unread: Vec<LogFile>, log_bytes: u64) -> Self {
+        Self { unread: Mutex::new(unread), log_bytes, ..Self::default() }
     }
 
     pub fn note_churn(&self, mutations: &[Mutation]) {
@@ -62,8 +67,9 @@ impl Settling {
         self.churn.load(Ordering::Relaxed)
     }
 
-    pub fn has_retired(&self) -> bool {
-        !self.retiring.lock().is_empty()
+    /// A round was not finished.
+    pub fn has_more(&self) -> bool {
+        !self.retiring.lock().is_empty() || !self.condemned.lock().is_empty()
     }
 
     pub async fn round(&self) -> tokio::sync::MutexGuard<'_, ()> {
@@ -94,8 +100,8 @@ pub(crate) async fn settle(inner: &Arc<Inner>) -> Result<Settled> {
     if !old.is_empty() {
         read_unread(inner).await?;
         move_candidates(inner, &old, &mut settled).await?;
-        condemn(inner, target, &mut settled).await?;
     }
+    condemn(inner, target, &mut settled).await?;
     settled.files_removed = remove_retired(inner).await?;
     Ok(settled)
 }
@@ -124,8 +130,10 @@ async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
     for file in unread {
         for record in inner.log().read_records(file).await? {
             for row in rows::decode(&record)? {
-                if let ValueDeletable::Value(bytes) = &row.value {
-                    inner.shared.candidates.note(&row.key, &value::decode_pointers(bytes)?);
+                if let ValueDeletable::Value(bytes) = &row.value
+                    && is_in_log(&value::decode_pointers(bytes)?)
+                {
+                    inner.shared.candidates.note(std::slice::from_ref(&row.key));
                 }
             }
         }
@@ -149,17 +157,24 @@ async fn move_candidates(inner: &Arc<Inner>, places: &BTreeSet<Place>, settled: 
 
 async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) -> Result<()> {
     let _condemning = inner.settling.condemning.write().await;
-    let condemned = inner.log().condemn(target);
+    let condemned = {
+        // Also those of a round that failed here.
+        let mut condemned = inner.settling.condemned.lock();
+        condemned.extend(inner.log().condemn(target));
+        condemned.clone()
+    };
     if condemned.is_empty() {
         return Ok(());
     }
     let places: BTreeSet<Place> = condemned.iter().flat_map(|file| inner.log().places(*file)).collect();
     // Nobody can add rows that point there any more, so this ends.
     while move_candidates(inner, &places, settled).await? {}
-    let mark = inner.cuts.mark();
-    inner.settling.retiring.lock().extend(condemned.into_iter().map(|file| (file, mark)));
     // The moves must be durable before the old copies go.
-    inner.log().durable(inner.log().position()).await
+    inner.durable(inner.log().position()).await?;
+    let mark = inner.cuts.mark();
+    inner.settling.condemned.lock().clear();
+    inner.settling.retiring.lock().extend(condemned.into_iter().map(|file| (file, mark)));
+    Ok(())
 }
 
 /// Removes condemned files that no cut can still read, after saving what named snapshots need of them.

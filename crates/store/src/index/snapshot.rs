@@ -76,6 +76,7 @@ pub(crate) async fn load(inner: &Arc<Inner>) -> Result<()> {
             inner.snapshots.named.lock().insert(name, named);
         }
     }
+    forget_strangers(inner).await?;
     let known: BTreeSet<Uuid> = inner.snapshots.named.lock().values().map(|named| named.checkpoint).collect();
     for checkpoint in inner.db.manifest().checkpoints() {
         if checkpoint.name.is_some() && !known.contains(&checkpoint.id) {
@@ -109,7 +110,7 @@ pub(crate) async fn create(inner: &Arc<Inner>, name: &str) -> Result<SnapshotEnt
     let mut batch = Batch::new();
     batch.put(key(name), encode(&named));
     let end = inner.commit(&batch).await?;
-    inner.log().durable(end).await?;
+    inner.durable(end).await?;
     inner.snapshots.named.lock().insert(name.to_owned(), named);
     Ok(entry)
 }
@@ -136,11 +137,13 @@ async fn open_reader(inner: &Arc<Inner>, name: &str) -> Result<Arc<DbReader>> {
 
 pub(crate) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
     let _changing = inner.snapshots.changing.lock().await;
+    // Settling and collecting read snapshots, and save what they need.
+    let _round = inner.settling.round().await;
     let named = inner.snapshots.find(name)?;
     let mut batch = Batch::new();
     batch.delete(key(name));
     let end = inner.commit(&batch).await?;
-    inner.log().durable(end).await?;
+    inner.durable(end).await?;
     inner.snapshots.named.lock().remove(name);
     if let Some(reader) = named.open {
         reader.close().await.map_err(super::index_error)?;
@@ -161,6 +164,22 @@ async fn forget_rescued(inner: &Arc<Inner>, name: &str) -> Result<()> {
         let mut batch = Batch::new();
         rows.into_iter().for_each(|row| batch.delete(row.key));
         inner.commit(&batch).await?;
+    }
+}
+
+/// Removes what was saved for snapshots that a crash has deleted only in part.
+async fn forget_strangers(inner: &Arc<Inner>) -> Result<()> {
+    let mut range = Space::Rescued.range(&[]);
+    loop {
+        let mut scan = cut::scan(&inner.db, range.clone(), Some(Arc::clone(inner))).await?;
+        let Some(row) = scan.next(1).await?.pop() else { return Ok(()) };
+        let name = row.key[1..].split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        if inner.snapshots.find(&name).is_err() {
+            forget_rescued(inner, &name).await?;
+        }
+        // Names hold no zero, so the next one's rows lie behind all of this one's.
+        range.start = Space::Rescued.key(&[name.as_bytes(), &[1]]);
     }
 }
 
@@ -248,7 +267,7 @@ pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> 
                 batch.put_with_payload(rescued_key(&name, from), Bytes::new(), [to.pointer]);
             }
             let end = inner.commit(&batch).await?;
-            inner.log().durable(end).await?;
+            inner.durable(end).await?;
         }
     }
     Ok(())

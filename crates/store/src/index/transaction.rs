@@ -1,5 +1,6 @@
 //! Transactions: SlateDB's, with our values and our rules about payload.
 
+use super::writing::{Writing, to_the_end};
 use super::{Inner, cut, value};
 use crate::volume::{Isolation, Read, Scan, Transaction};
 use crate::{Batch, Error, KeyRange, Mutation, Pointer, Position, Result, Value};
@@ -66,16 +67,20 @@ impl Transaction for IndexTransaction {
                 Mutation::Delete { key } => self.delete(key.clone())?,
             }
         }
-        self.inner.log().room().await?;
+        self.inner.room().await?;
         let pointers = std::mem::take(&mut *self.pointers.lock());
-        let _holds = self.inner.hold_places(pointers.iter().map(|(_, pointer)| pointer))?;
-        for (key, pointer) in &pointers {
-            self.inner.shared.candidates.note(key, &[*pointer]);
-        }
-        let inner = Arc::clone(&self.inner);
-        let handle = self.transaction.commit().await.map_err(|error| inner.error(error))?;
-        let end = handle.map(|handle| inner.shared.end_of(handle.seqnum()));
-        Ok(end.unwrap_or_else(|| inner.log().position()))
+        let rows = pointers.iter().map(|(key, pointer)| (key, std::slice::from_ref(pointer)));
+        let mut writing = Writing::new(&self.inner, rows)?;
+        let (transaction, ticket) = (self.transaction, self.ticket);
+        to_the_end(async move {
+            let inner = Arc::clone(&writing.inner);
+            let handle = transaction.commit().await.map_err(|error| inner.error(error))?;
+            writing.is_visible();
+            drop(ticket);
+            let end = handle.map(|handle| inner.shared.end_of(handle.seqnum()));
+            Ok(end.unwrap_or_else(|| inner.log().position()))
+        })
+        .await
     }
 }
 

@@ -5,7 +5,7 @@
 //! when to flush: the log's committer does, and tells SlateDB through the observer. What SlateDB calls the id
 //! of a WAL file is here the [`Position`] at the end of a group that holds rows.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, is_in_log};
 use super::{rows, value};
 use crate::log::{self, DurableGroup, Log, LogListener, Medium, Replay};
 use crate::{Error, Position};
@@ -65,6 +65,17 @@ impl Shared {
 
     pub fn closed_reason(&self) -> Option<&Error> {
         self.closed.get()
+    }
+
+    /// The log has said why it cannot go on.
+    pub fn has_failed(&self) -> bool {
+        !matches!(self.closed.get(), None | Some(Error::Closed(_)))
+    }
+
+    /// Opening fails for this reason, of which SlateDB would only pass on the text.
+    fn failed(&self, error: Error) -> WalError {
+        let _ = self.closed.set(error.clone());
+        wal_error(error)
     }
 
     /// The end of the commit with this sequence number, or of a later one that is durable already.
@@ -152,7 +163,7 @@ impl WriterInit for LogInit {
         let replay_after = Position(manifest.replay_after_wal_id());
         let listener = Arc::clone(&self.shared) as Arc<dyn LogListener>;
         let opened = log::open(self.medium.clone(), manifest.epoch(), replay_after, listener, self.settings.clone());
-        let opened = opened.await.map_err(wal_error)?;
+        let opened = opened.await.map_err(|error| self.shared.failed(error))?;
         self.shared.status.lock().last_flushed_wal_id = replay_after.0;
         let fresh = self.shared.log.set(opened.log.clone()).is_ok();
         assert!(fresh, "a volume opens its log once");
@@ -170,16 +181,18 @@ struct LogReplay {
 #[async_trait]
 impl WalIterator for LogReplay {
     async fn next(&mut self) -> Result<Option<WalRows>, WalError> {
-        let Some(records) = self.replay.next().await.map_err(wal_error)? else { return Ok(None) };
+        let replayed = self.replay.next().await;
+        let Some(records) = replayed.map_err(|error| self.shared.failed(error))? else { return Ok(None) };
         let Some(last) = records.last() else { return Ok(None) };
         let (last_end, last_seq) = (last.group_end.0, last.seq);
         let mut replayed = Vec::with_capacity(records.len() * 3);
         for record in &records {
             self.shared.row_bytes.fetch_add(record.rows.len() as u64, Ordering::Relaxed);
-            for row in rows::decode(record).map_err(wal_error)? {
+            for row in rows::decode(record).map_err(|error| self.shared.failed(error))? {
                 if let ValueDeletable::Value(bytes) = &row.value {
-                    let pointers = value::decode_pointers(bytes).map_err(wal_error)?;
-                    self.shared.candidates.note(&row.key, &pointers);
+                    if is_in_log(&value::decode_pointers(bytes).map_err(|error| self.shared.failed(error))?) {
+                        self.shared.candidates.note(std::slice::from_ref(&row.key));
+                    }
                 }
                 replayed.push(row);
             }
@@ -213,7 +226,7 @@ impl WalWriter for LogWriter {
     }
 
     async fn flush(&mut self) -> Result<WalFlushResult, WalError> {
-        let end = self.log.seal_rows().map_err(wal_error)?;
+        let end = self.log.seal().map_err(wal_error)?;
         let wal_id = end.0.max(self.shared.status.lock().last_flushed_wal_id);
         let log = self.log.clone();
         let completion = Box::pin(async move { log.durable(end).await.map_err(wal_error) });

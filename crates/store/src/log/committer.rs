@@ -77,6 +77,7 @@ async fn drive_objects(shared: &Shared, writer: &ObjectWriter) {
             in_flight.push_back(async move { writer.write(&group, acknowledged).await });
         }
         tokio::select! {
+            biased;
             Some(written) = in_flight.next() => match written {
                 Ok(()) => shared.publish(),
                 Err(error) => return shared.stop(error),

@@ -42,7 +42,7 @@ pub async fn recover(
 ) -> Result<RecoveredObjects> {
     for _ in 0..limits::LOG_FENCE_ATTEMPTS {
         let mut listing = Listing::read(objects.clone()).await?;
-        let end = listing.find_end(epoch)?;
+        let end = listing.find_end(epoch, replay_after)?;
         let number = end.as_ref().map_or(1, |last| last.next);
         let first = number + limits::LOG_FENCE_GAP;
         let writer = ObjectWriter { objects: objects.clone(), epoch, nonce, fence: number, first };
@@ -123,7 +123,7 @@ impl Listing {
     }
 
     /// The last object of the log; `None` if there is none.
-    fn find_end(&self, epoch: u64) -> Result<Option<GroupHeader>> {
+    fn find_end(&self, epoch: u64, replay_after: Position) -> Result<Option<GroupHeader>> {
         let Some(newest) = self.headers.values().map(|header| header.id.epoch).max() else { return Ok(None) };
         if newest >= epoch {
             return Err(Error::Fenced(format!("epoch {newest} has taken the log over from epoch {epoch}")));
@@ -133,7 +133,9 @@ impl Listing {
         let near_end = |number: u64| number + 2 * limits::LOG_FENCE_GAP > last_number;
         let members = self.headers.values().filter(|header| header.id.epoch == newest && near_end(header.id.number));
         let members: Vec<&GroupHeader> = members.collect();
-        let Some(mut last) = members.first().map(|first| **first) else {
+        // Before what replay needs, any object may be gone.
+        let needed = members.iter().rfind(|header| header.start <= replay_after).or(members.first());
+        let Some(mut last) = needed.map(|first| **first) else {
             return Err(self.objects.corrupt(last_number, &"it was written behind the end of a later epoch"));
         };
         while let Some(next) = self.headers.get(&last.next).filter(|next| next.id.epoch == newest) {

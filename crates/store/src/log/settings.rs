@@ -25,6 +25,10 @@ pub struct Settings {
     pub flush_bytes: usize,
     pub pending_bytes_max: usize,
     pub puts_in_flight: usize,
+    /// Bytes of rows that a restart may have to replay, and bytes of the log before payload settles: for the volume,
+    /// the log itself does neither.
+    pub tail_bytes_max: u64,
+    pub settle_bytes: u64,
     pub drive: Drive,
     /// Gives the writer its nonce.
     pub random: Random,
@@ -43,6 +47,8 @@ impl Default for Settings {
             flush_bytes: limits::LOG_FLUSH_BYTES,
             pending_bytes_max: limits::LOG_PENDING_BYTES_MAX,
             puts_in_flight: limits::LOG_PUTS_IN_FLIGHT,
+            tail_bytes_max: limits::TAIL_BYTES_MAX,
+            settle_bytes: limits::SETTLE_LOG_BYTES,
             drive: Drive::Thread,
             random: Random::from_system(),
             #[cfg(test)]

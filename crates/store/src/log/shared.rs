@@ -7,8 +7,10 @@ use super::on_objects::ObjectWriter;
 use super::settings::Drive;
 use super::state::{Sleep, State};
 use super::{LogFile, LogListener, Settings};
+use crate::disk::DiskFile;
 use crate::{Error, Position, Result, limits};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -49,6 +51,8 @@ pub struct Shared {
     pub committer: Mutex<Option<Committer>>,
     /// Microseconds that a write of a group takes, with its sync; a moving average.
     write_micros: AtomicU64,
+    /// Files that are no part of the log any more and are still there, with their handles.
+    unremoved: Mutex<BTreeMap<FileId, Option<Arc<dyn DiskFile>>>>,
 }
 
 impl Shared {
@@ -59,7 +63,8 @@ impl Shared {
             _ => Waker::Task(Notify::new()),
         };
         let (state, listener) = (Mutex::new(state), RwLock::new(listener));
-        Self { state, backend, settings, listener, waker, committer: Mutex::new(None), write_micros: AtomicU64::new(0) }
+        let (committer, write_micros, unremoved) = (Mutex::new(None), AtomicU64::new(0), Mutex::default());
+        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved }
     }
 
     pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
@@ -319,15 +324,20 @@ impl Shared {
     }
 
     pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
-        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
         for id in files.iter().filter_map(|file| FileId::of(file.place)) {
             let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
             if let Some(taken) = taken {
+                self.unremoved.lock().insert(id, taken.handle);
                 self.wake_room();
-                self.remove_file(id, taken.handle).await?;
             }
         }
-        Ok(())
+        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
+        loop {
+            let next = self.unremoved.lock().first_entry().map(|mut entry| (*entry.key(), entry.get_mut().take()));
+            let Some((id, handle)) = next else { return Ok(()) };
+            self.remove_file(id, handle).await?;
+            self.unremoved.lock().remove(&id);
+        }
     }
 
     pub async fn close(&self) -> Result<()> {

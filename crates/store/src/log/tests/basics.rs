@@ -185,13 +185,13 @@ async fn condemned_files_are_freed_but_not_while_a_write_is_under_way() {
     let (files, end) = (log.files(), log.position());
     assert!(files.len() > 3);
     assert_eq!(log.condemn(end), [], "the oldest file is held");
-    assert!(log.holds(&held.pointer));
+    assert!(log.hold(&held.pointer).is_some());
     let pointer = held.pointer;
     drop(held);
     let condemned = log.condemn(end);
     let older = files[..files.len() - 1].iter().map(|file| LogFile { condemned: true, ..*file });
     assert_eq!(condemned, older.collect::<Vec<_>>(), "the newest stays");
-    assert!(!log.holds(&pointer));
+    assert!(log.hold(&pointer).is_none());
     assert_eq!(log.read_payload(&pointer).await.unwrap().len(), 9000, "until it is removed");
     let before = log.bytes();
     log.remove(&condemned).await.unwrap();

@@ -1,0 +1,115 @@
+//! What simulations have found, each as small as it can be.
+
+use super::model::{content, dump};
+use super::world::World;
+use crate::bucket::simulated::Faults;
+use crate::{Batch, Error, IndexedVolume, Payload, Read, Space, Volume};
+use bytes::Bytes;
+use futures::FutureExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn key(number: u8) -> Bytes {
+    Space::Block.key(&[&[number]])
+}
+
+async fn volume(world: &World) -> Arc<IndexedVolume> {
+    world.open().await.unwrap()
+}
+
+/// A seed whose log lies on the disk.
+fn world() -> World {
+    (0..).map(|seed| World::new(seed, None)).find(|world| world.disk.is_some()).unwrap()
+}
+
+fn pointing(number: u8, payload: &Payload) -> Batch {
+    let mut batch = Batch::new();
+    batch.hold(payload);
+    batch.put_with_payload(key(number), Bytes::new(), [payload.pointer]);
+    batch
+}
+
+/// Fills files of the log, so that those before can be settled.
+async fn fill(volume: &IndexedVolume) {
+    for number in 200..216 {
+        let payload = volume.append_payload(&[content(1, 3000)]).await.unwrap();
+        let end = volume.commit(pointing(number, &payload)).await.unwrap();
+        volume.durable(end).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_moves_what_a_commit_made_visible_while_it_looked() {
+    for cancelled in [false, true] {
+        let world = world();
+        let volume = volume(&world).await;
+        let payload = volume.append_payload(&[content(7, 500)]).await.unwrap();
+        {
+            let mut commit = Box::pin(volume.commit(pointing(0, &payload)));
+            drop(payload);
+            assert!(commit.as_mut().now_or_never().is_none(), "the rows are on their way");
+            volume.settle().now_or_never();
+            if !cancelled {
+                commit.await.unwrap();
+            }
+        }
+        fill(&volume).await;
+        for _ in 0..3 {
+            volume.settle().await.unwrap();
+        }
+        let found = dump(&*volume, true).await.unwrap();
+        assert_eq!(found[&key(0)].1, [content(7, 500)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn collecting_spares_a_segment_that_a_commit_begun_before_points_into() {
+    let world = world();
+    let volume = volume(&world).await;
+    let payload = volume.write_segment(vec![content(7, 500)]).await.unwrap().remove(0);
+    let commit = volume.commit(pointing(0, &payload));
+    drop(payload);
+    let mut commit = Box::pin(commit);
+    assert!(commit.as_mut().now_or_never().is_none(), "the rows are on their way");
+    // A cut from before makes collecting wait between its scan and its removals.
+    let cut = volume.cut().await.unwrap();
+    let mut collect = Box::pin(volume.collect());
+    for _ in 0..20 {
+        assert!(collect.as_mut().now_or_never().is_none(), "it waits for the cut");
+    }
+    commit.await.unwrap();
+    drop(cut);
+    collect.await.unwrap();
+    volume.collect().await.unwrap();
+    let found = dump(&*volume, true).await.unwrap();
+    assert_eq!(found[&key(0)].1, [content(7, 500)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_of_settling_that_fails_is_finished_by_a_later_one() {
+    let world = world();
+    let volume = volume(&world).await;
+    fill(&volume).await;
+    for lost in [200, 400, 600, 800, 1000] {
+        world.bucket.set_faults(Faults { lost_requests: lost, ..Faults::default() });
+        let _ = tokio::time::timeout(Duration::from_secs(10), volume.settle()).await;
+    }
+    world.bucket.set_faults(Faults::default());
+    for number in 200..216 {
+        let pointers = volume.get(&key(number)).await.unwrap().unwrap().pointers;
+        let mut batch = Batch::new();
+        batch.put_with_payload(key(number), Bytes::from_static(b"again"), pointers);
+        match volume.commit(batch).await {
+            Ok(_) => {}
+            Err(Error::PayloadMoved) => {
+                volume.settle().await.unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    fill(&volume).await;
+    for _ in 0..3 {
+        volume.settle().await.unwrap();
+    }
+    assert!(volume.stats().log_files <= 2, "{:?}", volume.stats());
+}
