@@ -1,7 +1,7 @@
 //! Checks a whole volume: every row, every payload, every segment, every file of the log, every snapshot.
 //!
-//! It reads everything once and changes nothing. The caller owns the volume, so that nothing else changes it
-//! either. What it cannot know, the meaning of rows, the engines check themselves.
+//! It reads everything once and changes nothing. The caller owns the volume and writes nothing meanwhile; the
+//! volume's own settling and collecting wait. What it cannot know, the meaning of rows, the engines check themselves.
 
 use super::{IndexedVolume, Inner};
 use crate::pointer::Place;
@@ -65,6 +65,8 @@ impl IndexedVolume {
     /// Reads and checks everything. `progress` is called now and then.
     pub async fn fsck(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report> {
         let inner = &self.inner;
+        // Settling and collecting would move and remove payload under the check.
+        let _still = inner.settling.round().await;
         let stats = crate::Volume::stats(self);
         let total = stats.segment_bytes + stats.log_bytes;
         let mut check = Check { inner, report: Report::default(), total, used: BTreeSet::new(), progress };
