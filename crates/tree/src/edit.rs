@@ -91,6 +91,7 @@ impl Edit {
 
     /// Brings a locked inode into the working set.
     pub async fn load(&mut self, ino: Ino) -> Result<&Inode> {
+        self.tree.check()?;
         let at = match self.working.iter().position(|working| working.inode.ino == ino) {
             Some(at) => at,
             None => {

@@ -337,7 +337,18 @@ impl Inner {
         let _unchanged = self.locks.read(ino).await;
         self.inode_under_lock(ino).await
     }
+    /// Refuses unless the volume may still be served. Asked once by every operation, before it looks at the caches:
+    /// they are the truth only as long as nobody else writes.
+    pub fn check(&self) -> Result<()> {
+        Ok(self.volume.check()?)
+    }
 
+
+        self.check()?;
+        self.inode_unchecked(ino).await
+    }
+
+    async fn inode_unchecked(&self, ino: Ino) -> Result<Arc<Inode>> {
     /// The caller holds the inode's lock.
     pub async fn inode_under_lock(&self, ino: Ino) -> Result<Arc<Inode>> {
         if let Some(hot) = self.cache.inode(ino) {
@@ -391,7 +402,7 @@ impl Inner {
             let directory = self.directory(parent).await?;
             access::require(&directory, &call.caller, Access::SEARCH)?;
             let entry = self.entry(parent, name).await?.ok_or_else(|| Error::NotFound(name.to_string()))?;
-            match self.inode(entry.ino).await {
+            match self.inode_unchecked(entry.ino).await {
                 Ok(inode) if inode.links > 0 => return Ok(inode),
                 // It was removed between the two reads.
                 Ok(_) | Err(Error::Stale(_)) => tokio::task::yield_now().await,
@@ -446,6 +457,7 @@ impl Inner {
             let before = self.renames.count();
             let path = self.cold_path_of(ino).await;
             let passing = matches!(&path, Err(Error::Stale(gone)) if *gone != ino);
+        self.check()?;
             if !passing && self.renames.count() == before {
                 return path;
             }
