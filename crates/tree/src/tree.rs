@@ -299,7 +299,8 @@ impl Tree {
     }
 
     /// Removes inodes that have neither name nor pin, with their content; how many. Run in the background, and
-    /// woken by [`Tree::reapable`]. After an error call it again later: what failed is still to be removed.
+    /// woken by [`Tree::reapable`], also after an error: what failed is still to be removed. The caller waits a while
+    /// then, so that a removal that keeps failing costs little.
     pub async fn reap(&self) -> Result<usize> {
         ops::reap::reap(&self.inner).await
     }
