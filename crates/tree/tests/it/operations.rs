@@ -301,6 +301,31 @@ async fn subscribers_learn_of_every_change_and_of_what_they_missed() {
 }
 
 #[tokio::test]
+async fn a_change_returns_when_its_followers_have_dealt_with_it() {
+    promise("A change returns to its caller when the mount's kernel was told of it, within a limit.");
+    let fixture = Fixture::new().await;
+    let mut changes = fixture.tree.follow(|_, request| !request.is_of_mount());
+    let mut own = root();
+    own.request = RequestId::of_mount(4);
+    fixture.make(&own, "/own", Kind::File, 0o644).await.unwrap();
+    let tree = fixture.tree.clone();
+    let making =
+        tokio::spawn(
+            async move { tree.create(&root(), Ino::ROOT, &name("a"), new(Kind::File, 0o644), &|_, _| {}).await },
+        );
+    let Some(News::Change(change)) = changes.next().await else { panic!("a change was missed") };
+    assert!(matches!(change.what, What::Created { name: made, .. } if made == name("a")), "not the one of the mount");
+    assert!(!making.is_finished(), "the follower may still be at it");
+    tokio::select! {
+        biased;
+        news = changes.next() => panic!("{news:?} was not made"),
+        made = making => drop(made.unwrap().unwrap()),
+    }
+    drop(changes);
+    fixture.make(&root(), "/b", Kind::File, 0o644).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_update_commits_the_engines_rows_and_its_error_stops_everything() {
     let fixture = Fixture::new().await;
     let made = fixture.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
