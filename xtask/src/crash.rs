@@ -4,7 +4,9 @@
 //! outside the tree what they try and what is acknowledged to them. The server is killed at a random instant:
 //! under load, or in the middle of its own recovery. After the next start every ledger is compared with what is
 //! there. Objects are renewed from time to time, so that a check stays short; all are checked at the end.
+//! `cargo xtask crash databases` does the same under databases whose data lies in the mount ([`databases`]).
 
+mod databases;
 mod dice;
 mod writers;
 
@@ -19,9 +21,12 @@ use writers::Writers;
 /// Kill a loaded server again and again, and check every acknowledged write
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// How often to kill it
-    #[arg(long, default_value_t = 1000)]
-    kills: u32,
+    /// What to load it with
+    #[arg(value_enum, default_value_t = Load::Kinds)]
+    load: Load,
+    /// How often to kill it; by default 1000 times, or 50 times under each database
+    #[arg(long)]
+    kills: Option<u32>,
     /// The random instants of the kills follow from this; by default from the time
     #[arg(long)]
     seed: Option<u64>,
@@ -30,8 +35,22 @@ pub struct Arguments {
     keep: Option<PathBuf>,
 }
 
-/// Kills on every push.
+/// Who writes while it is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Load {
+    /// Clients of files, streams and tables
+    Kinds,
+    /// PostgreSQL and MariaDB with their data in the mount
+    Databases,
+}
+
+/// Kills in the long run, and on every push.
+const KILLS_LONG: u32 = 1000;
 const KILLS_SHORT: u32 = 20;
+
+/// The same under each database.
+const DATABASE_KILLS_LONG: u32 = 50;
+const DATABASE_KILLS_SHORT: u32 = 3;
 
 /// Kills between two renewals of the objects.
 const KILLS_PER_GENERATION: u32 = 20;
@@ -44,7 +63,10 @@ const KILLS_AT_START: u64 = 5;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     workspace::build()?;
-    let outcome = kill(arguments)?;
+    let outcome = match arguments.load {
+        Load::Kinds => kill(arguments)?,
+        Load::Databases => kill_under_databases(arguments)?,
+    };
     if let Outcome::Absent(why) = &outcome {
         anyhow::bail!("{why}");
     }
@@ -53,12 +75,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 /// What every push runs.
 pub fn short() -> anyhow::Result<Outcome> {
-    kill(&Arguments { kills: KILLS_SHORT, seed: None, keep: None })
+    kill(&Arguments { load: Load::Kinds, kills: Some(KILLS_SHORT), seed: None, keep: None })
+}
+
+/// The same under databases.
+pub fn short_databases() -> anyhow::Result<Outcome> {
+    let kills = Some(DATABASE_KILLS_SHORT);
+    kill_under_databases(&Arguments { load: Load::Databases, kills, seed: None, keep: None })
+}
+
+fn kill_under_databases(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let dice = &mut Dice::new(arguments.seed);
+    let kills = arguments.kills.unwrap_or(DATABASE_KILLS_LONG);
+    println!("seed {}: {kills} kills under each database", dice.seed());
+    databases::kill(kills, dice, arguments.keep.as_deref())
 }
 
 fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let dice = &mut Dice::new(arguments.seed);
-    println!("seed {}: {} kills", dice.seed(), arguments.kills);
+    let kills = arguments.kills.unwrap_or(KILLS_LONG);
+    println!("seed {}: {kills} kills", dice.seed());
     let temporary = tempfile::tempdir()?;
     let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&directory)?;
@@ -71,7 +107,7 @@ fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let mut starts = Vec::new();
     let mut past: Vec<Writers> = Vec::new();
     let mut writers = Writers::new(&python, &directory, 0);
-    for kill in 0..=arguments.kills {
+    for kill in 0..=kills {
         let begun = now();
         let served = place.start()?;
         starts.push(served.status["start_seconds"].as_f64().unwrap_or_default());
@@ -85,7 +121,7 @@ fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
         if kill > 0 {
             count(writers.check(&served, &place)?, 1);
         }
-        if kill == arguments.kills {
+        if kill == kills {
             for writers in &past {
                 count(writers.check(&served, &place)?, 1);
             }

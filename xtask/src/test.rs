@@ -2,7 +2,7 @@
 
 mod clients;
 mod documents;
-mod machine;
+pub mod machine;
 mod markdown;
 
 pub use machine::python;
@@ -16,13 +16,13 @@ use crate::{crash, workspace};
 /// could not check on this machine.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only these steps: machine, format, build, lint, test, documents, crash, clients
+    /// Only these steps: machine, format, build, lint, test, documents, crash, databases, clients
     steps: Vec<String>,
 }
 
 type Step = (&'static str, fn() -> anyhow::Result<Outcome>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("machine", machine::prepare),
     ("format", format),
     ("build", build),
@@ -30,6 +30,7 @@ const STEPS: [Step; 8] = [
     ("test", test),
     ("documents", documents::run),
     ("crash", crash::short),
+    ("databases", crash::short_databases),
     ("clients", clients::run),
 ];
 

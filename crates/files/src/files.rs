@@ -179,8 +179,9 @@ impl Files {
         Ok((inode, position))
     }
 
-    /// The node of a file, made if need be.
+    /// The node of a file, made if need be. Refuses once the volume must not be served any more.
     pub(crate) async fn node(&self, ino: Ino) -> Result<NodeRef> {
+        self.inner.volume.check()?;
         let node = {
             let mut nodes = self.inner.nodes.lock();
             Arc::clone(nodes.entry(ino).or_insert_with(|| Arc::new(Node::new(ino))))

@@ -63,6 +63,25 @@ pub(crate) fn attributes(inode: &Inode, allocated: u64) -> FileAttr {
     }
 }
 
+/// What a lookup of a name that is not there answers: no inode has this number.
+pub(crate) const ABSENT: FileAttr = FileAttr {
+    ino: INodeNo(0),
+    size: 0,
+    blocks: 0,
+    atime: UNIX_EPOCH,
+    mtime: UNIX_EPOCH,
+    ctime: UNIX_EPOCH,
+    crtime: UNIX_EPOCH,
+    kind: FileType::RegularFile,
+    perm: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    blksize: 0,
+    flags: 0,
+};
+
 /// The attributes of a virtual child of a stream or a table.
 pub(crate) fn virtual_attributes(parent: &Inode, number: u64, mode: u32, size: u64) -> FileAttr {
     let ino = INodeNo(number);

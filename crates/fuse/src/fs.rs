@@ -3,7 +3,7 @@
 //! A request's future is polled once on the session thread that received it. If it ends there and then, its
 //! answer is out without a hop; else it goes on as a task of the runtime.
 
-use crate::attributes::{ino, set_time};
+use crate::attributes::{ABSENT, ino, set_time};
 use crate::errno::Fault;
 use crate::limits::{BACKGROUND_REQUESTS_MAX, WRITE_BYTES_MAX};
 use crate::ops::{Change, Ops, Write, file_flags};
@@ -69,8 +69,9 @@ macro_rules! answer {
 
 impl Filesystem for Fs {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        // Not FUSE_ATOMIC_O_TRUNC: with it, opening a running program to truncate it has truncated it before the kernel
+        // sees that it must not.
         let wanted = [
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
@@ -91,8 +92,9 @@ impl Filesystem for Fs {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
+        // That nothing is there is an answer too, which the kernel remembers.
         answer!(self, reply, |ops| ops.lookup(&who, ino(parent), &name), |found| {
-            reply.entry(&trust, &found, GENERATION)
+            reply.entry(&trust, &found.unwrap_or(ABSENT), GENERATION)
         });
     }
 

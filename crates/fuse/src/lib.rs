@@ -12,7 +12,7 @@
 //! Streams and tables show as directories with a few virtual children ([`Virtual`]).
 //!
 //! Reading order: [`mount`], `fs` (requests to futures), `ops` (what each request does), [`errno`], `attributes`,
-//! `handles`, [`virtuals`], [`limits`].
+//! `handles`, [`virtuals`], `news` (what changed through other protocols), [`limits`].
 
 mod attributes;
 pub mod config;
@@ -22,6 +22,7 @@ mod fs;
 mod handles;
 pub mod limits;
 pub mod mount;
+mod news;
 mod ops;
 mod stale;
 pub mod virtuals;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long the kernel trusts names and attributes: the longest time that a change made through another protocol
-/// stays unseen in the mount.
+/// How long the kernel trusts names and attributes, unless it is told that they changed: the longest time that a
+/// change made through another protocol stays unseen in the mount when it cannot be told.
 pub const TRUST: Duration = Duration::from_secs(1);
 
 /// Bytes of one write request, and of one read request: the kernel's own default limit (256 pages).

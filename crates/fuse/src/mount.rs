@@ -5,7 +5,7 @@ use crate::handles::Handles;
 use crate::limits::{READ_AHEAD_KIB, SESSION_THREADS, UNMOUNT_INTERVAL, UNMOUNT_PATIENCE};
 use crate::ops::Ops;
 use crate::virtuals::{Numbers, Virtual};
-use crate::{Error, Result, Settings, stale};
+use crate::{Error, Result, Settings, news, stale};
 use ballast_files::Files;
 use ballast_tree::Tree;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
@@ -13,6 +13,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// A mount. Unmount it with [`Mount::unmount`]; dropping it unmounts too, but neither flushes nor waits.
@@ -22,12 +23,16 @@ pub struct Mount {
     files: Files,
     ops: Arc<Ops>,
     tasks: TaskTracker,
+    /// Ends the thread that tells the kernel news.
+    telling: Option<DropGuard>,
 }
 
 /// Mounts a tree. Call it within a runtime, which then serves the mount. A mount that a killed server left at the path
 /// is taken over.
 pub async fn mount(settings: Settings, tree: Tree, files: Files, virtuals: Arc<dyn Virtual>) -> Result<Mount> {
     let path = settings.path.clone();
+    // From before the kernel asks for the first name.
+    let changes = news::follow(&tree);
     let ops = Arc::new(Ops {
         tree,
         files: files.clone(),
@@ -47,7 +52,10 @@ pub async fn mount(settings: Settings, tree: Tree, files: Files, virtuals: Arc<d
         Ok(session)
     };
     let session = tokio::task::spawn_blocking(start).await.expect("mounting does not panic")?;
-    Ok(Mount { path, session: Some(session), files, ops, tasks })
+    let stop = CancellationToken::new();
+    let telling = Some(stop.clone().drop_guard());
+    news::tell(session.notifier(), changes, stop).map_err(|source| Error::Mount { path: path.clone(), source })?;
+    Ok(Mount { path, session: Some(session), files, ops, tasks, telling })
 }
 
 impl Mount {
@@ -69,6 +77,7 @@ impl Mount {
 
     async fn leave(&mut self) -> Result<()> {
         let Some(session) = self.session.take() else { return Ok(()) };
+        drop(self.telling.take());
         let deadline = tokio::time::Instant::now() + UNMOUNT_PATIENCE;
         loop {
             let path = self.path.clone();

@@ -23,7 +23,7 @@ impl Who {
 
     /// The call without supplementary groups.
     pub fn call(&self) -> Call {
-        Call { caller: Caller::new(self.uid, self.gid), request: RequestId(self.unique) }
+        Call { caller: Caller::new(self.uid, self.gid), request: RequestId::of_mount(self.unique) }
     }
 
     pub fn call_with_groups(&self) -> Call {

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
+/// The first rest after a failure; each further failure doubles it.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 type Wait = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 type Tick = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 
@@ -75,6 +78,7 @@ pub fn spawn(jobs: Vec<Job>, shutdown: &Shutdown, tasks: &TaskTracker) {
     for job in jobs {
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
+            let mut failures = 0;
             loop {
                 let woken = async {
                     match &job.woken {
@@ -87,12 +91,34 @@ pub fn spawn(jobs: Vec<Job>, shutdown: &Shutdown, tasks: &TaskTracker) {
                     () = woken => {}
                     () = tokio::time::sleep(job.interval) => {}
                 }
-                if let Err(error) = (job.tick)().await {
-                    tracing::warn!(job = job.name, error = format!("{error:#}"), "a background job failed");
-                    // A job that is woken by what it cannot do must not spin.
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                match (job.tick)().await {
+                    Ok(()) => failures = 0,
+                    Err(error) => {
+                        tracing::warn!(job = job.name, error = format!("{error:#}"), "a background job failed");
+                        tokio::select! {
+                            () = shutdown.begun() => return,
+                            () = tokio::time::sleep(pause(failures, job.interval)) => {}
+                        }
+                        failures = failures.saturating_add(1);
+                    }
                 }
             }
         });
+    }
+}
+
+/// How long a job rests after so many failures in a row: what it cannot do may wake it at once, and it must not spin.
+fn pause(failures: u32, interval: Duration) -> Duration {
+    RETRY_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(interval.max(RETRY_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_keeps_failing_rests_longer_up_to_its_interval() {
+        let pauses = [0, 1, 2, 10, u32::MAX].map(|failures| pause(failures, Duration::from_secs(30)).as_secs());
+        assert_eq!(pauses, [1, 2, 4, 30, 30]);
     }
 }

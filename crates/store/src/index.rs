@@ -239,6 +239,10 @@ impl Volume for IndexedVolume {
         self.inner.gate.check()
     }
 
+    fn check(&self) -> Result<()> {
+        self.inner.check()
+    }
+
     fn position(&self) -> Position {
         self.inner.log().position()
     }

@@ -159,14 +159,17 @@ fn select<'a>(rows: &'a Rows, range: &KeyRange) -> impl Iterator<Item = (&'a Byt
 #[async_trait]
 impl Read for MemoryVolume {
     async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.check()?;
         self.cut_now().get(key).await
     }
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
+        self.check()?;
         self.cut_now().scan(range).await
     }
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
+        self.check()?;
         self.cut_now().payload(pointer)
     }
 }
@@ -200,6 +203,10 @@ impl Volume for MemoryVolume {
         assert!(position.0 <= state.position, "a position that was never handed out");
         state.durable_rows = Arc::clone(&state.rows);
         Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.state.lock().check_open()
     }
 
     fn position(&self) -> Position {

@@ -6,7 +6,7 @@
 //! outcome nobody learned would leave the caches wrong.
 
 use crate::cache::Outcome;
-use crate::change::{Change, What};
+use crate::change::What;
 use crate::locks::Guards;
 use crate::tree::{Inner, not_a_directory};
 use crate::{Entry, Error, Inode, Result, keys, limits};
@@ -91,6 +91,7 @@ impl Edit {
 
     /// Brings a locked inode into the working set.
     pub async fn load(&mut self, ino: Ino) -> Result<&Inode> {
+        self.tree.check()?;
         let at = match self.working.iter().position(|working| working.inode.ino == ino) {
             Some(at) => at,
             None => {
@@ -207,15 +208,16 @@ impl Edit {
         } else {
             tree.cache.publish(self.outcome);
         }
-        for what in self.news {
-            // Nobody may be listening.
-            let _ = tree.changes.send(Change { what, request: self.request, position });
-        }
+        let unseen = tree.changes.tell(self.news, self.request, position);
         drop(self.guards);
         for ino in self.orphans {
             tree.pins.orphaned(ino);
         }
         drop(self.moving);
+        // Without a lock: what a follower does to deal with it may need one.
+        if let Some(unseen) = unseen {
+            unseen.seen().await;
+        }
         Ok(position)
     }
 }

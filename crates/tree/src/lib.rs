@@ -30,7 +30,7 @@ pub mod view;
 
 pub use access::Access;
 pub use cache::CacheStats;
-pub use change::{Change, Changes, News, What};
+pub use change::{Change, Changes, News, Wants, What};
 pub use check::check;
 pub use error::{Error, Result};
 pub use inode::{Entry, Inode, NewInode, Rename, SetAttributes, SetTime};

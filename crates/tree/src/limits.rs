@@ -1,5 +1,7 @@
 //! Every bound of this crate, with its reason.
 
+use std::time::Duration;
+
 /// Numbers of inodes that one write of the counter reserves. A crash wastes at most two blocks; one durable
 /// commit per 4096 creates costs nothing that could be measured.
 pub const INO_BLOCK: u64 = 4096;
@@ -72,6 +74,9 @@ pub const TOUCHED_MAX: usize = 4096;
 
 /// Changes that a subscriber may lag behind before it misses some. A mount reads them as they come.
 pub const CHANGES_MAX: usize = 4096;
+
+/// How long a change waits for a follower to deal with it. A mount's kernel trusts its copies no longer than this.
+pub const FOLLOW_WAIT: Duration = Duration::from_secs(1);
 
 /// Inode numbers that lie at most so far apart are read by one scan: a row that is skipped costs a tenth of a
 /// read of its own.

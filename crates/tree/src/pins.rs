@@ -141,6 +141,11 @@ impl Pins {
         std::mem::take(&mut self.state.lock().scan)
     }
 
+    /// How many wait.
+    pub fn ready(&self) -> usize {
+        self.state.lock().ready.len()
+    }
+
     pub fn take_ready(&self) -> Option<Ino> {
         self.state.lock().ready.pop_front()
     }
@@ -158,7 +163,7 @@ impl Pins {
         begins
     }
 
-    /// The removal is over. If it failed, the inode is still an orphan and waits for the next reap.
+    /// The removal is over. If it failed, the inode is still an orphan, and wakes the next reap.
     pub fn end_dying(&self, ino: Ino, retry: bool) {
         let mut state = self.state.lock();
         let Some(users) = state.users.get_mut(&ino) else { return };
@@ -168,6 +173,8 @@ impl Pins {
             state.users.remove(&ino);
             if retry {
                 state.queue(ino);
+                drop(state);
+                self.reapable.notify_one();
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::access::{self, Access};
 use crate::cache::{Cache, CacheStats, Directory};
-use crate::change::{Change, Changes};
+use crate::change::{Changes, Feed, Wants};
 use crate::locks::Locks;
 use crate::numbers::Numbers;
 use crate::pins::{Pin, Pins};
@@ -16,7 +16,6 @@ use ballast_types::{Call, Ino, Kind, Name, Timestamp, TreePath};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use tokio::sync::broadcast;
 
 /// An engine, as far as the tree knows it: it empties inodes that have lost their last name and last user.
 #[async_trait]
@@ -60,7 +59,7 @@ pub(crate) struct Inner {
     /// Held while a directory is read whole, so that it is done once.
     pub filling: Locks,
     pub touched: Touched,
-    pub changes: broadcast::Sender<Change>,
+    pub changes: Feed,
 }
 
 impl Tree {
@@ -91,7 +90,7 @@ impl Tree {
             cache: Cache::new(config.cache_bytes),
             filling: Locks::new(limits::FILLING_LOCKS),
             touched: Touched::default(),
-            changes: broadcast::Sender::new(limits::CHANGES_MAX),
+            changes: Feed::default(),
         };
         // A crash may have left orphans.
         inner.pins.request_scan();
@@ -218,7 +217,14 @@ impl Tree {
 
     /// News of all changes from now on. Bounded: who reads too slowly is told how many it missed.
     pub fn subscribe(&self) -> Changes {
-        Changes::new(&self.inner.changes)
+        self.inner.changes.subscribe(|_, _| true, false)
+    }
+
+    /// As [`Tree::subscribe`], of the changes that `wants` says. Such a change returns to its caller only when the
+    /// follower has dealt with it, or after [`limits::FOLLOW_WAIT`]. The follower may not want changes that it makes
+    /// or waits for itself.
+    pub fn follow(&self, wants: Wants) -> Changes {
+        self.inner.changes.subscribe(wants, true)
     }
 
     pub fn cache_stats(&self) -> CacheStats {
@@ -299,7 +305,8 @@ impl Tree {
     }
 
     /// Removes inodes that have neither name nor pin, with their content; how many. Run in the background, and
-    /// woken by [`Tree::reapable`]. After an error call it again later: what failed is still to be removed.
+    /// woken by [`Tree::reapable`], also after an error: what failed is still to be removed. The caller waits a while
+    /// then, so that a removal that keeps failing costs little.
     pub async fn reap(&self) -> Result<usize> {
         ops::reap::reap(&self.inner).await
     }
@@ -330,7 +337,18 @@ impl Inner {
         &*self.volume
     }
 
+    /// Refuses unless the volume may still be served. Asked once by every operation, before it looks at the caches:
+    /// they are the truth only as long as nobody else writes.
+    pub fn check(&self) -> Result<()> {
+        Ok(self.volume.check()?)
+    }
+
     pub async fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
+        self.check()?;
+        self.inode_unchecked(ino).await
+    }
+
+    async fn inode_unchecked(&self, ino: Ino) -> Result<Arc<Inode>> {
         if let Some(hot) = self.cache.inode(ino) {
             return Ok(hot);
         }
@@ -391,7 +409,7 @@ impl Inner {
             let directory = self.directory(parent).await?;
             access::require(&directory, &call.caller, Access::SEARCH)?;
             let entry = self.entry(parent, name).await?.ok_or_else(|| Error::NotFound(name.to_string()))?;
-            match self.inode(entry.ino).await {
+            match self.inode_unchecked(entry.ino).await {
                 Ok(inode) if inode.links > 0 => return Ok(inode),
                 // It was removed between the two reads.
                 Ok(_) | Err(Error::Stale(_)) => tokio::task::yield_now().await,
@@ -439,6 +457,7 @@ impl Inner {
     /// Walks from the inode to the root: in memory if everything on the way is hot, with renames held off. Else
     /// it reads, and starts again if a name changed meanwhile; what it read is hot then.
     pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
+        self.check()?;
         for _ in 0..limits::ATTEMPTS_MAX {
             if let Some(path) = self.hot_path_of(ino)? {
                 return Ok(path);

@@ -34,6 +34,21 @@ impl Caller {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// Set in requests that came through a mount: the kernel counts its own from small numbers.
+    const MOUNT: u64 = 1 << 63;
+
+    /// The request that the kernel of a mount gave this number.
+    pub fn of_mount(number: u64) -> Self {
+        Self(number | Self::MOUNT)
+    }
+
+    /// Whether it came through a mount, whose kernel knows of its outcome without being told.
+    pub fn is_of_mount(self) -> bool {
+        self.0 & Self::MOUNT != 0
+    }
+}
+
 /// What travels with every call into an engine: it may have been made on another machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {

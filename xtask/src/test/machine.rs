@@ -42,16 +42,15 @@ pub fn prepare() -> anyhow::Result<Outcome> {
 }
 
 /// Tries apt as root, or through sudo where that asks for no password.
-fn install(packages: &[&str]) {
+pub fn install(packages: &[&str]) {
     // SAFETY: geteuid takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     let mut words = if root { Vec::new() } else { vec!["sudo", "--non-interactive"] };
+    // In this run level, where there is no systemd, Debian starts no service that it installs.
+    words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]);
     words.extend(["apt-get", "install", "--yes", "--no-install-recommends"]);
     words.extend(packages);
-    let run = |words: &[&str]| {
-        let apt = Program::new(words[0]).arguments(&words[1..]).variable("DEBIAN_FRONTEND", "noninteractive");
-        apt.quiet()
-    };
+    let run = |words: &[&str]| Program::new(words[0]).arguments(&words[1..]).quiet();
     if find("apt-get").is_none() || (!root && find("sudo").is_none()) {
         return println!("they cannot be installed from here: there is no apt-get, or no right to use it");
     }

@@ -92,7 +92,7 @@ async fn a_failed_flush_is_told_to_every_handle_once_and_loses_nothing() {
     let first = world.files.open(&root(), file, both()).await.expect("it can be opened");
     let second = world.files.open(&root(), file, both()).await.expect("it can be opened");
     world.write(file, 0, "precious").await;
-    world.volume.close().await.expect("it was open");
+    world.volume.set_full(true);
     assert!(world.files.fsync(&first).await.is_err());
     assert!(second.check().is_err(), "the other handle hears of it");
     assert!(second.check().is_ok(), "but only once");
@@ -100,6 +100,10 @@ async fn a_failed_flush_is_told_to_every_handle_once_and_loses_nothing() {
     assert_eq!(world.read(file, 0, 10).await, b"precious");
     let later = world.files.open(&root(), file, Open { read: true, ..Open::default() }).await;
     assert!(later.expect("it can be opened").check().is_ok(), "who opens later was not there");
+    world.volume.set_full(false);
+    world.files.fsync(&first).await.expect("there is room again");
+    let world = world.crash().await;
+    assert_eq!(world.read(file, 0, 10).await, b"precious");
 }
 
 #[tokio::test]
@@ -263,4 +267,28 @@ async fn the_background_flushes_old_dirty_files_and_closed_ones() {
     world.files.tick().await;
     assert_eq!(size(open).await, 3);
     drop(handle);
+}
+
+#[tokio::test]
+async fn a_volume_that_is_lost_answers_no_read_and_takes_no_write_from_memory() {
+    let world = World::new().await;
+    let (small, large) = (world.create("small").await, world.create("large").await);
+    world.write(small, 0, "few bytes").await;
+    world.write(large, 0, vec![7; 300_000]).await;
+    let small_handle = world.files.open(&root(), small, both()).await.expect("it can be opened");
+    let large_handle = world.files.open(&root(), large, both()).await.expect("it can be opened");
+    world.sync(large).await;
+    world.read(large, 1, 10).await;
+    world.volume.close().await.expect("it closes");
+    let lost = |what: &str, result: Result<(), ballast_files::Error>| {
+        assert!(matches!(result, Err(Error::Store(_) | Error::Tree(_))), "{what} was answered: {result:?}");
+    };
+    lost("a read of dirty bytes", world.files.read_at(&small_handle, 0, 9).await.map(drop));
+    lost("a read of cached bytes", world.files.read_at(&large_handle, 1, 10).await.map(drop));
+    lost("attributes", world.files.attributes(small).await.map(drop));
+    lost("a write", world.files.write(&root(), small, 0, "x".into()).await);
+    lost("a truncate", world.files.truncate(&root(), small, 0).await);
+    lost("a punched hole", world.files.fallocate(&root(), large, 0, 9, Allocate::PunchHole).await);
+    lost("a search for data", world.files.seek(small, 0, Seek::Data).await.map(drop));
+    lost("fsync", world.files.fsync(&large_handle).await);
 }

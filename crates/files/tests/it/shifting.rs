@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module. Clones share one volume.
 #[derive(Clone, Debug, Default)]
@@ -16,11 +17,17 @@ pub struct ShiftingVolume {
     memory: MemoryVolume,
     /// Where payload was and is no more.
     left: Arc<Mutex<HashSet<Pointer>>>,
+    full: Arc<AtomicBool>,
 }
 
 impl ShiftingVolume {
     pub fn crash(&self) -> Self {
-        Self { memory: self.memory.crash(), left: Arc::clone(&self.left) }
+        Self { memory: self.memory.crash(), left: Arc::clone(&self.left), full: Arc::default() }
+    }
+
+    /// Whether it refuses commits for want of room.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
     }
 
     pub fn rows(&self) -> BTreeMap<Bytes, Value> {
@@ -80,6 +87,9 @@ impl Volume for ShiftingVolume {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(Error::Exhausted("the disk is full".into()));
+        }
         let left = self.left.lock();
         let points_there = |mutation: &Mutation| match mutation {
             Mutation::Put { value, .. } => value.pointers.iter().any(|pointer| left.contains(pointer)),
@@ -93,6 +103,10 @@ impl Volume for ShiftingVolume {
 
     async fn durable(&self, position: Position) -> Result<()> {
         self.memory.durable(position).await
+    }
+
+    fn check(&self) -> Result<()> {
+        self.memory.check()
     }
 
     fn position(&self) -> Position {

@@ -12,12 +12,15 @@ use fuser::{Errno, FileAttr, FileHandle, RenameFlags};
 use std::ffi::OsStr;
 
 impl Ops {
-    pub async fn lookup(&self, who: &Who, parent: Ino, name: &OsStr) -> Done<FileAttr> {
+    /// `None`: the directory has no such name, until the tree tells of one.
+    pub async fn lookup(&self, who: &Who, parent: Ino, name: &OsStr) -> Done<Option<FileAttr>> {
         let entry = name_of(name)?;
         let found = as_caller!(who, call => self.tree.lookup(&call, parent, &entry));
         match found {
-            Err(ballast_tree::Error::NotADirectory(_)) => self.lookup_virtual(parent, name).await,
-            found => Ok(self.shown(found?)),
+            // Virtual children come and go without news.
+            Err(ballast_tree::Error::NotADirectory(_)) => self.lookup_virtual(parent, name).await.map(Some),
+            Err(ballast_tree::Error::NotFound(_)) => Ok(None),
+            found => Ok(Some(self.shown(found?))),
         }
     }
 

@@ -4,6 +4,7 @@ mod content;
 mod kinds;
 mod lives;
 mod names;
+mod news;
 mod rights;
 
 use async_trait::async_trait;

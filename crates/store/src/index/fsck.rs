@@ -1,7 +1,7 @@
 //! Checks a whole volume: every row, every payload, every segment, every file of the log, every snapshot.
 //!
-//! It reads everything once and changes nothing. The caller owns the volume, so that nothing else changes it
-//! either. What it cannot know, the meaning of rows, the engines check themselves.
+//! It reads everything once and changes nothing. The caller owns the volume and writes nothing meanwhile; the
+//! volume's own settling and collecting wait. What it cannot know, the meaning of rows, the engines check themselves.
 
 use super::{IndexedVolume, Inner};
 use crate::pointer::Place;

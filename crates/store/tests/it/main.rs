@@ -1,4 +1,6 @@
 //! The store's integration tests: one binary.
 
+mod fsck;
+mod gate;
 mod model;
 mod volumes;

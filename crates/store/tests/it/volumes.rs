@@ -8,19 +8,23 @@ use bytes::Bytes;
 use object_store::memory::InMemory;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Nobody else wants these volumes.
-struct Always;
+/// Nobody else wants these volumes, until [`World::fence`].
+#[derive(Default)]
+struct Lease(AtomicBool);
 
-impl Gate for Always {
+impl Gate for Lease {
     fn check(&self) -> ballast_store::Result<()> {
-        Ok(())
+        let lost = self.0.load(Ordering::SeqCst);
+        if lost { Err(ballast_store::Error::Fenced("another server".into())) } else { Ok(()) }
     }
 }
 
 /// A bucket that outlives the servers over it.
 pub struct World {
     components: Components,
+    lease: Arc<Lease>,
     _directory: tempfile::TempDir,
 }
 
@@ -30,15 +34,21 @@ impl World {
         let directory = tempfile::tempdir()?;
         let disk = Arc::new(RealDisk) as Arc<dyn ballast_store::disk::Disk>;
         let log = ballast_store::log::Settings { file_bytes: 64 << 10, ..Default::default() };
+        let lease = Arc::<Lease>::default();
         let components = Components {
             bucket: Arc::new(InMemory::new()),
             local: log_in_files.then(|| (disk, directory.path().to_owned())),
             clock: Arc::new(SystemClock),
             random: Random::from_seed(seed),
-            gate: Arc::new(Always),
+            gate: Arc::<Lease>::clone(&lease),
             log,
         };
-        Ok(Self { components, _directory: directory })
+        Ok(Self { components, lease, _directory: directory })
+    }
+
+    /// Takes the right to serve from every volume that is open.
+    pub fn fence(&self) {
+        self.lease.0.store(true, Ordering::SeqCst);
     }
 
     /// A server starts and opens the volume.

@@ -20,12 +20,17 @@ pub async fn reap(tree: &Arc<Inner>) -> Result<usize> {
         }
         reaped += scanned?;
     }
-    // Not longer than the queue is now: what comes meanwhile wakes the next reap.
-    for _ in 0..limits::REAP_QUEUE_MAX {
+    // Not longer than the queue is now: what comes meanwhile, or is to be tried again, wakes the next reap.
+    let mut failure = Ok(());
+    for _ in 0..tree.pins.ready() {
         let Some(ino) = tree.pins.take_ready() else { break };
-        reaped += usize::from(reap_one(tree, ino).await?);
+        match reap_one(tree, ino).await {
+            Ok(gone) => reaped += usize::from(gone),
+            // One that cannot go does not keep the others.
+            Err(error) => failure = failure.and(Err(error)),
+        }
     }
-    Ok(reaped)
+    failure.map(|()| reaped)
 }
 
 /// Looks for orphans in the volume: those that a crash left, or that the queue had no room for.

@@ -42,7 +42,7 @@ pub async fn update(
     inode.mode &= access::MODE;
     if inode != before {
         *edit.change(ino) = inode.clone();
-        edit.tell(What::Attributes { ino });
+        edit.tell(What::Content { ino });
     }
     let position = edit.commit().await?;
     Ok((inode, position))

@@ -1,9 +1,10 @@
 //! What is hot costs no reads, what is large is not kept, and a failed commit leaves nothing behind.
 
+use crate::promises::promise;
 use crate::shaken::Shaken;
 use crate::support::{Purged, bump, name, new, path, root};
 use ballast_runtime::ManualClock;
-use ballast_store::MemoryVolume;
+use ballast_store::{MemoryVolume, Volume};
 use ballast_tree::{Config, Error, Rename, Tree, check};
 use ballast_types::{Ino, Kind};
 use std::sync::Arc;
@@ -150,4 +151,30 @@ async fn a_failed_commit_changes_nothing_that_anybody_sees() {
     volume.fails.store(false, Ordering::SeqCst);
     tree.create(&root(), directory, &new_name, new(Kind::File, 0o644), &|_, _| {}).await.unwrap();
     assert_eq!(check(&volume.inner, &mut || {}).await.unwrap().findings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_volume_that_is_lost_answers_nothing_from_the_caches() {
+    promise("A server that lost its volume answers nothing from its caches.");
+    let memory = MemoryVolume::new();
+    let tree = open(&Shaken::steady(&memory), 1 << 20).await;
+    let directory = filled(&tree, 3).await;
+    let (hot, missing) = (name("file-00001"), name("missing"));
+    let file = tree.lookup(&root(), directory, &hot).await.unwrap().ino;
+    tree.list(&root(), directory).await.unwrap();
+    memory.close().await.unwrap();
+    let lost = |what: &str, result: Result<(), Error>| {
+        assert!(matches!(result, Err(Error::Store(_))), "{what} was answered: {result:?}");
+    };
+    lost("inode", tree.inode(file).await.map(drop));
+    lost("lookup", tree.lookup(&root(), directory, &hot).await.map(drop));
+    lost("a lookup in vain", tree.lookup(&root(), directory, &missing).await.map(drop));
+    lost("resolve", tree.resolve(&root(), &path("/")).await.map(drop));
+    lost("path_of", tree.path_of(file).await.map(drop));
+    lost("list", tree.list(&root(), directory).await.map(drop));
+    lost("list_inodes", tree.list_inodes(&root(), directory, None, 9).await.map(drop));
+    lost("pin_live", tree.pin_live(file).await.map(drop));
+    lost("attributes", tree.attributes(&root(), file).await.map(drop));
+    lost("create", tree.create(&root(), directory, &hot, new(Kind::File, 0), &|_, _| {}).await.map(drop));
+    lost("unlink", tree.unlink(&root(), directory, &missing).await.map(drop));
 }

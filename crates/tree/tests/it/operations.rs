@@ -3,9 +3,10 @@
 use crate::promises::promise;
 use crate::support::{Fixture, Purged, bump, name, new, path, root, user};
 use ballast_store::Volume;
-use ballast_tree::{Error, News, Rename, SetAttributes, What};
+use ballast_tree::{Content, Error, News, Rename, SetAttributes, What};
 use ballast_types::{Ino, Kind, RequestId, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[tokio::test]
 async fn a_new_volume_has_a_root_and_a_reopened_one_the_same() {
@@ -300,6 +301,31 @@ async fn subscribers_learn_of_every_change_and_of_what_they_missed() {
 }
 
 #[tokio::test]
+async fn a_change_returns_when_its_followers_have_dealt_with_it() {
+    promise("A change returns to its caller when the mount's kernel was told of it, within a limit.");
+    let fixture = Fixture::new().await;
+    let mut changes = fixture.tree.follow(|_, request| !request.is_of_mount());
+    let mut own = root();
+    own.request = RequestId::of_mount(4);
+    fixture.make(&own, "/own", Kind::File, 0o644).await.unwrap();
+    let tree = fixture.tree.clone();
+    let making =
+        tokio::spawn(
+            async move { tree.create(&root(), Ino::ROOT, &name("a"), new(Kind::File, 0o644), &|_, _| {}).await },
+        );
+    let Some(News::Change(change)) = changes.next().await else { panic!("a change was missed") };
+    assert!(matches!(change.what, What::Created { name: made, .. } if made == name("a")), "not the one of the mount");
+    assert!(!making.is_finished(), "the follower may still be at it");
+    tokio::select! {
+        biased;
+        news = changes.next() => panic!("{news:?} was not made"),
+        made = making => drop(made.unwrap().unwrap()),
+    }
+    drop(changes);
+    fixture.make(&root(), "/b", Kind::File, 0o644).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_update_commits_the_engines_rows_and_its_error_stops_everything() {
     let fixture = Fixture::new().await;
     let made = fixture.make(&root(), "/a", Kind::File, 0o644).await.unwrap();
@@ -323,4 +349,47 @@ async fn an_update_commits_the_engines_rows_and_its_error_stops_everything() {
     fixture.tree.update(made.ino, &mut |_, _| Ok(())).await.unwrap();
     assert_eq!(fixture.volume.position(), before, "neither an error nor a change of nothing commits");
     assert_eq!(fixture.tree.inode(made.ino).await.unwrap().size, 10);
+}
+
+/// An engine that cannot empty one inode, for a while.
+struct Stubborn {
+    ino: Ino,
+    failures: AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl Content for Stubborn {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::File]
+    }
+
+    async fn purge(&self, ino: Ino) -> ballast_tree::Result<()> {
+        let fails = ino == self.ino && self.failures.load(Ordering::SeqCst) > 0;
+        self.failures.fetch_sub(u32::from(fails), Ordering::SeqCst);
+        if fails { Err(Error::Store(ballast_store::Error::Exhausted("full".into()))) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_fails_wakes_the_reaper_again_and_does_not_stop_the_others() {
+    let fixture = Fixture::new().await;
+    let first = fixture.make(&root(), "/1", Kind::File, 0o644).await.unwrap().ino;
+    let second = fixture.make(&root(), "/2", Kind::File, 0o644).await.unwrap().ino;
+    fixture.tree.register(Arc::new(Stubborn { ino: first, failures: AtomicU32::new(2) }));
+    fixture.tree.reap().await.unwrap();
+    fixture.tree.reapable().await;
+    fixture.unlink(&root(), "/1").await.unwrap();
+    fixture.unlink(&root(), "/2").await.unwrap();
+    for _ in 0..2 {
+        tokio::select! {
+            biased;
+            () = fixture.tree.reapable() => {}
+            () = std::future::ready(()) => panic!("nothing wakes the reaper"),
+        }
+        assert!(matches!(fixture.tree.reap().await, Err(Error::Store(_))));
+        assert!(matches!(fixture.tree.inode(second).await, Err(Error::Stale(_))), "the other one is gone");
+    }
+    fixture.tree.reapable().await;
+    assert_eq!(fixture.tree.reap().await.unwrap(), 1);
+    assert!(matches!(fixture.tree.inode(first).await, Err(Error::Stale(_))));
 }

@@ -89,6 +89,10 @@ impl Volume for Shaken {
         self.inner.durable(position).await
     }
 
+    fn check(&self) -> Result<()> {
+        self.inner.check()
+    }
+
     fn position(&self) -> Position {
         self.inner.position()
     }
