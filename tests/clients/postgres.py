@@ -1,8 +1,9 @@
 """Checks a running server with PostgreSQL's own client and with psycopg.
 
-Usage: python postgres.py postgresql://127.0.0.1:5432
+Usage: python postgres.py postgresql://127.0.0.1:5432 [CHECK...]  (a CHECK is a part of a name)
 
-Needs psql on the PATH and `pip install "psycopg[binary]"`. Makes and drops tables named clients_*.
+Needs psql on the PATH and `pip install "psycopg[binary]"`. Makes and drops tables named clients_*. Exits with 1 if a
+check fails; those behind it run all the same.
 """
 
 import datetime
@@ -10,6 +11,8 @@ import decimal
 import subprocess
 import sys
 import threading
+import time
+import traceback
 import uuid
 
 import psycopg
@@ -167,6 +170,15 @@ def copy_streams_both_ways():
         except KeyError:
             connection.rollback()
         assert connection.execute("SELECT count(*) FROM clients_tx").fetchone() == (5000,)
+        connection.commit()
+        # It is answered with the code by which drivers know their own giving up.
+        raw = connection.pgconn
+        raw.exec_(b"COPY clients_tx (id, v) FROM STDIN")
+        raw.put_copy_data(b"9001\t1\n")
+        raw.put_copy_end(b"given up")
+        assert raw.get_result().error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"57014"
+        assert raw.get_result() is None
+        assert connection.execute("SELECT count(*) FROM clients_tx").fetchone() == (5000,)
 
 
 @check
@@ -193,12 +205,22 @@ def many_idle_connections_do_not_keep_another_out():
 
 
 def main():
+    wanted, failed = sys.argv[2:], 0
     for function in CHECKS:
-        function()
-        print("ok -", function.__name__, flush=True)
+        if wanted and not any(text in function.__name__ for text in wanted):
+            continue
+        started = time.time()
+        try:
+            function()
+            print(f"ok - {function.__name__} ({time.time() - started:.1f} s)", flush=True)
+        except Exception as error:  # every failure is reported, whatever it is
+            failed += 1
+            print(f"not ok - {function.__name__}: {type(error).__name__}: {error}".replace("\n", " "), flush=True)
+            traceback.print_exc()
     with connect(autocommit=True) as connection:
         for table in ("clients_t", "clients_types", "clients_tx"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock);
     let started = clock.now_nanos();
     init_logging("warn");
+    ballast_server::descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(arguments, clock, started))
+    let served = runtime.block_on(serve(arguments, clock, started));
+    // A query may still compute, and nobody waits for it.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(arguments: Arguments, clock: Arc<SystemClock>, started: i64) -> anyhow::Result<()> {

@@ -49,7 +49,7 @@ async fn read_requests(
     let broker = Arc::clone(client.broker());
     loop {
         let frame = tokio::select! {
-            frame = frame::read(&mut reader, &broker.large) => frame,
+            frame = frame::read(&mut reader, &broker.memory) => frame,
             () = shutdown.begun() => return,
         };
         let frame = match frame {
@@ -61,7 +61,7 @@ async fn read_requests(
             }
         };
         let started = client.start(frame.bytes).await;
-        drop(frame.permit);
+        drop(frame.share);
         match started {
             Ok(None) => {}
             Ok(Some(reply)) => {

@@ -1,21 +1,22 @@
 //! Bytes in and out of a socket.
 //!
 //! A frame is a length (4 bytes) and so many bytes. Each request gets memory of its own, so that record batches in
-//! it can be kept and later given out without a copy. Small requests are gathered from the read buffer; large
-//! ones are read from the socket straight to their place.
+//! it can be kept and later given out without a copy. It gets it in steps, each when the last one is full, so that who
+//! claims a large request and sends little of it holds little. Small requests are gathered from the read buffer;
+//! large ones are read from the socket straight to their place.
 
 use crate::limits;
+use crate::memory::{Budget, Share};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A request as it came, with its share of the memory for large ones.
 pub(crate) struct Frame<'a> {
     pub bytes: Bytes,
-    pub permit: Option<SemaphorePermit<'a>>,
+    pub share: Share<'a>,
 }
 
 fn invalid(text: &str) -> io::Error {
@@ -26,15 +27,10 @@ fn late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the client is silent")
 }
 
-/// The memory for large requests, in KiB.
-pub(crate) fn large_requests() -> Semaphore {
-    Semaphore::new(limits::LARGE_BYTES_MAX >> 10)
-}
-
 /// The next request; `None` when the client has closed the connection between two.
 pub(crate) async fn read<'a, R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
-    large: &'a Semaphore,
+    memory: &'a Budget,
 ) -> io::Result<Option<Frame<'a>>> {
     let mut length = [0; 4];
     let first = timeout(limits::IDLE_MAX, reader.read(&mut length[..1])).await.map_err(|_| late())??;
@@ -46,26 +42,56 @@ pub(crate) async fn read<'a, R: AsyncRead + Unpin>(
     if !(8..=limits::REQUEST_BYTES_MAX).contains(&length) {
         return Err(invalid("the length of a request cannot be"));
     }
-    let permit = match length {
-        small if small < limits::LARGE_REQUEST_BYTES => None,
-        large_length => {
-            let kib = u32::try_from(large_length >> 10).expect("the length has been checked");
-            Some(large.acquire_many(kib).await.map_err(|_| late())?)
-        }
-    };
+    // Nothing is set aside for a request of which nothing comes.
+    timeout(limits::STALL_MAX, reader.fill_buf()).await.map_err(|_| late())??;
+    let mut share = memory.share();
     let mut bytes = BytesMut::with_capacity(length.min(limits::FIRST_RESERVE_BYTES));
+    let mut pace = Pace::new();
     while bytes.len() < length {
-        let left = length - bytes.len();
         if bytes.capacity() == bytes.len() {
-            bytes.reserve(left.min(bytes.len()));
+            let size = length.min(limits::RESERVE_GROWTH * bytes.len());
+            share.grow(size).await;
+            bytes.reserve(size - bytes.len());
+            // It is not the client who let us wait.
+            pace = Pace::new();
         }
-        let mut rest = (&mut *reader).take(left as u64);
-        let read = timeout(limits::STALL_MAX, rest.read_buf(&mut bytes)).await.map_err(|_| late())??;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut rest = (&mut *reader).take((length - bytes.len()) as u64);
+        if let Ok(read) = timeout_at(pace.due, rest.read_buf(&mut bytes)).await {
+            match read? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => pace.received += read,
+            }
         }
+        pace.check(share.holds() && memory.is_wanted())?;
     }
-    Ok(Some(Frame { bytes: bytes.freeze(), permit }))
+    Ok(Some(Frame { bytes: bytes.freeze(), share }))
+}
+
+/// How the bytes of one request come: counted over one interval after the other.
+struct Pace {
+    due: Instant,
+    received: usize,
+    silent_intervals: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { due: Instant::now() + limits::PRESSED_INTERVAL, received: 0, silent_intervals: 0 }
+    }
+
+    /// Gives a client up that is silent for too long, or too slow while others need what it holds.
+    fn check(&mut self, pressed: bool) -> io::Result<()> {
+        if Instant::now() < self.due {
+            return Ok(());
+        }
+        let silent_intervals = if self.received == 0 { self.silent_intervals + 1 } else { 0 };
+        let stalled = limits::PRESSED_INTERVAL * silent_intervals >= limits::STALL_MAX;
+        if stalled || (pressed && self.received < limits::PRESSED_BYTES_MIN) {
+            return Err(late());
+        }
+        *self = Self { silent_intervals, ..Self::new() };
+        Ok(())
+    }
 }
 
 /// Writes all pieces, without joining them.
@@ -96,12 +122,13 @@ fn advance(pieces: &mut VecDeque<Bytes>, mut written: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     async fn read_all(input: &[u8]) -> Vec<Result<Bytes, io::ErrorKind>> {
-        let (large, mut reader) = (large_requests(), BufReader::new(input));
+        let (memory, mut reader) = (Budget::new(1 << 20), BufReader::new(input));
         let mut frames = Vec::new();
         loop {
-            match read(&mut reader, &large).await {
+            match read(&mut reader, &memory).await {
                 Ok(Some(frame)) => frames.push(Ok(frame.bytes)),
                 Ok(None) => return frames,
                 Err(error) => {
@@ -126,6 +153,108 @@ mod tests {
         {
             assert_eq!(read_all(input).await, [Err(io::ErrorKind::InvalidData)]);
         }
+    }
+
+    /// A request of `length` bytes, of which only `sent` come, and the end that keeps it open.
+    async fn begun(length: usize, sent: usize) -> (BufReader<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (mut near, far) = tokio::io::duplex(4 + length);
+        near.write_all(&(length as i32).to_be_bytes()).await.unwrap();
+        near.write_all(&vec![7; sent]).await.unwrap();
+        (BufReader::with_capacity(limits::READ_BUFFER_BYTES, far), near)
+    }
+
+    fn whole(length: usize) -> Vec<u8> {
+        let mut input = (length as i32).to_be_bytes().to_vec();
+        input.resize(4 + length, 7);
+        input
+    }
+
+    /// Whether a request of 512 KiB that is there already is read without waiting for anybody.
+    fn is_read_at_once(memory: &Budget) -> bool {
+        let input = whole(512 << 10);
+        let mut reader = BufReader::new(&input[..]);
+        matches!(read(&mut reader, memory).now_or_never(), Some(Ok(Some(_))))
+    }
+
+    #[tokio::test]
+    async fn who_claims_much_and_sends_little_holds_little() {
+        let memory = Budget::new(1 << 20);
+        for sent in [0, 1, 1_000, 16 << 10] {
+            let mut claims = Vec::new();
+            for _ in 0..20 {
+                claims.push(begun(limits::REQUEST_BYTES_MAX, sent).await);
+            }
+            let mut reads: Vec<_> = claims.iter_mut().map(|(reader, _)| Box::pin(read(reader, &memory))).collect();
+            for read in &mut reads {
+                assert!(read.now_or_never().is_none(), "it waits for its bytes");
+            }
+            assert!(is_read_at_once(&memory), "after {sent} bytes of each");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stops_in_the_middle_leaves_room_for_one_more() {
+        let memory = Budget::new(1 << 20);
+        let mut claims = Vec::new();
+        for _ in 0..4 {
+            claims.push(begun(1 << 20, 256 << 10).await);
+        }
+        let mut reads: Vec<_> = claims[..1].iter_mut().map(|(reader, _)| Box::pin(read(reader, &memory))).collect();
+        for read in &mut reads {
+            assert!(read.now_or_never().is_none());
+        }
+        assert!(is_read_at_once(&memory));
+    }
+
+    #[tokio::test]
+    async fn requests_that_grow_together_all_end() {
+        let memory = Budget::new(1 << 20);
+        let client = |_| async {
+            let (mut near, far) = tokio::io::duplex(4096);
+            let mut reader = BufReader::new(far);
+            let write = async { near.write_all(&whole(900 << 10)).await.unwrap() };
+            let read = async { read(&mut reader, &memory).await.unwrap().unwrap().bytes.len() };
+            tokio::join!(write, read).1
+        };
+        let lengths = futures::future::join_all((0..50).map(client)).await;
+        assert_eq!(lengths, [900 << 10; 50]);
+        assert!(!memory.is_wanted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_hardly_sends_gives_way_to_those_who_wait() {
+        let memory = Budget::new(1 << 20);
+        let given_up = std::cell::RefCell::new(Vec::new());
+        let slow = async |_| {
+            let (mut reader, mut near) = begun(1 << 20, 256 << 10).await;
+            let drip = async {
+                while near.write_all(b"7").await.is_ok() {
+                    tokio::time::sleep(limits::PRESSED_INTERVAL / 4).await;
+                }
+            };
+            tokio::select! {
+                ended = read(&mut reader, &memory) => given_up.borrow_mut().push(ended.err().map(|error| error.kind())),
+                () = drip => {}
+            }
+        };
+        let good = async {
+            // Behind all the slow ones.
+            tokio::time::sleep(limits::PRESSED_INTERVAL / 8).await;
+            for _ in 0..10 {
+                let input = whole(900 << 10);
+                let frame = read(&mut BufReader::new(&input[..]), &memory).await.unwrap().unwrap();
+                assert_eq!(frame.bytes.len(), 900 << 10);
+            }
+        };
+        tokio::select! {
+            _ = futures::future::join_all((0..5).map(slow)) => {}
+            () = good => {}
+        }
+        let given_up = given_up.into_inner();
+        assert!(
+            !given_up.is_empty() && given_up.iter().all(|kind| *kind == Some(io::ErrorKind::TimedOut)),
+            "{given_up:?}"
+        );
     }
 
     #[tokio::test]

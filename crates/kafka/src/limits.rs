@@ -11,14 +11,20 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a request that carries no records: lists of names, and the shares of a large group.
 pub const PLAIN_REQUEST_BYTES_MAX: usize = 16 << 20;
 
-/// Requests below this are read without asking; larger ones share `LARGE_BYTES_MAX` with all connections.
-pub const LARGE_REQUEST_BYTES: usize = 256 << 10;
+/// Bytes of a request that are not counted: most requests, and the start of large ones. With all connections in the middle
+/// of a request this comes to 640 MB.
+pub const UNCOUNTED_BYTES: usize = 64 << 10;
 
-/// Bytes of large requests that are read or worked on at once, over all connections.
-pub const LARGE_BYTES_MAX: usize = 256 << 20;
+/// Bytes of large requests beyond this that are read or worked on at once, over all connections; one request more may be
+/// read when they are used up.
+pub const LARGE_BYTES_MAX: usize = 192 << 20;
 
-/// Memory that is set aside for a request before its bytes arrive.
-pub const FIRST_RESERVE_BYTES: usize = 1 << 20;
+/// Memory that a request gets with its first byte: what the read buffer can hold.
+pub const FIRST_RESERVE_BYTES: usize = READ_BUFFER_BYTES;
+
+/// When a request has filled its memory, it gets so many times as much: a client holds at most so many times what it
+/// has sent, and a batch of 1 MiB is moved three times, of which one is more than a remapping.
+pub const RESERVE_GROWTH: usize = 4;
 
 /// Bytes that are read from a socket at once; larger requests are read straight to their place.
 pub const READ_BUFFER_BYTES: usize = 16 << 10;
@@ -34,6 +40,12 @@ pub const IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// A request whose next bytes do not arrive for so long is given up with its connection.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// While others wait for memory, a request that holds some must get `PRESSED_BYTES_MIN` in each such time.
+pub const PRESSED_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Half a MBit/s.
+pub const PRESSED_BYTES_MIN: usize = 128 << 10;
 
 /// An answer that nobody takes for so long is given up with its connection.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! The listener.
 
-use crate::{connection, frame, limits};
+use crate::memory::Budget;
+use crate::{connection, limits};
 use ballast_runtime::Shutdown;
 use ballast_streams::Streams;
 use ballast_types::Call;
@@ -46,8 +47,7 @@ impl Settings {
 pub(crate) struct Broker {
     pub streams: Streams,
     pub settings: Settings,
-    /// Memory for large requests, in KiB.
-    pub large: Semaphore,
+    pub memory: Budget,
 }
 
 /// Kafka's protocol over the streams of a volume.
@@ -56,7 +56,7 @@ pub struct Kafka;
 impl Kafka {
     /// Serves until the shutdown begins; then lets the connections finish what they have started.
     pub async fn serve(listener: TcpListener, streams: Streams, settings: Settings, shutdown: Shutdown) {
-        let broker = Arc::new(Broker { streams, settings, large: frame::large_requests() });
+        let broker = Arc::new(Broker { streams, settings, memory: Budget::new(limits::LARGE_BYTES_MAX) });
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         let connections = TaskTracker::new();
         loop {

@@ -11,6 +11,7 @@
 pub mod activity;
 mod advised;
 pub mod background;
+pub mod descriptors;
 pub mod engines;
 pub mod http;
 pub mod identity;

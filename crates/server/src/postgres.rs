@@ -25,6 +25,7 @@ use ballast_tables::Tables;
 use ballast_types::Caller;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// Whose rights connections use. There are no passwords: bind it to loopback.
@@ -46,13 +47,16 @@ struct Shared {
     tables: Tables,
     settings: Settings,
     cancel: cancel::Registry,
+    /// Memory for large messages, in KiB.
+    large: Arc<Semaphore>,
     shutdown: Shutdown,
 }
 
 /// Serves until the shutdown begins; then every connection ends behind the statement that it runs.
 pub async fn serve(listener: TcpListener, tables: Tables, random: Random, settings: Settings, shutdown: Shutdown) {
     let cancel = cancel::Registry::new(random);
-    let shared = Arc::new(Shared { tables, settings, cancel, shutdown: shutdown.clone() });
+    let shared =
+        Arc::new(Shared { tables, settings, cancel, large: message::large_messages(), shutdown: shutdown.clone() });
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

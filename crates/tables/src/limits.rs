@@ -40,6 +40,10 @@ pub const OPEN_TABLES_MAX: usize = 10_000;
 /// Bytes of memory that all queries of a server share for sorts, joins and groups; beyond it they spill to disk.
 pub const QUERY_MEMORY_BYTES: usize = 256 << 20;
 
+/// Queries that compute at a time, each on a thread; others wait for their turn. More would only share the same cores,
+/// and the blocking pool has 512 threads for everybody.
+pub const QUERIES_COMPUTING_MAX: usize = 64;
+
 /// Parameters of one statement: they are counted in 16 bits on the wire.
 pub const PARAMETERS_MAX: usize = 65_535;
 

@@ -7,7 +7,7 @@
 
 use ballast_store::{Position, Volume};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Who writes here now, and where the last write ended.
@@ -15,27 +15,39 @@ use tokio::sync::{Mutex, MutexGuard};
 pub(crate) struct Written {
     writers: AtomicU32,
     last: AtomicU64,
+    /// Commits whose future was dropped: they may have happened, or still happen, at a position that nobody noted.
+    dropped: AtomicU64,
+    /// How many of them lie before `last`: the volume writes commits in the order of their calls.
+    covered: AtomicU64,
 }
 
 impl Written {
     /// The position that an answer depends on which was read before this call.
     pub(crate) fn seen(&self, volume: &dyn Volume) -> Position {
         // A commit may be visible before its writer has noted it: then everything up to now is waited for.
-        match self.writers.load(Ordering::SeqCst) {
-            0 => Position(self.last.load(Ordering::SeqCst)),
+        match self.writers.load(SeqCst) {
+            0 if self.covered.load(SeqCst) == self.dropped.load(SeqCst) => Position(self.last.load(SeqCst)),
             _ => volume.position(),
         }
     }
 
-    fn begin(&self) {
-        self.writers.fetch_add(1, Ordering::SeqCst);
+    /// How many commits have been dropped before this one.
+    fn begin(&self) -> u64 {
+        self.writers.fetch_add(1, SeqCst);
+        self.dropped.load(SeqCst)
     }
 
-    fn end(&self, position: Option<Position>) {
-        if let Some(position) = position {
-            self.last.fetch_max(position.0, Ordering::SeqCst);
+    fn end(&self, dropped_before: u64, position: Option<Position>) {
+        match position {
+            Some(position) => {
+                self.last.fetch_max(position.0, SeqCst);
+                self.covered.fetch_max(dropped_before, SeqCst);
+            }
+            None => {
+                self.dropped.fetch_add(1, SeqCst);
+            }
         }
-        self.writers.fetch_sub(1, Ordering::SeqCst);
+        self.writers.fetch_sub(1, SeqCst);
     }
 }
 
@@ -93,15 +105,16 @@ impl<'a> KeyGuard<'a> {
     /// To hold from before the commit until its position is noted.
     pub(crate) fn writing<'w>(&'w self, tables: impl Iterator<Item = &'w Written>) -> Writing<'w> {
         let own = self.numbers.iter().map(|number| &self.locks.0[usize::from(*number)].written);
-        let places: SmallVec<[&Written; 8]> = own.chain(tables).collect();
-        places.iter().for_each(|place| place.begin());
+        let places = own.chain(tables).map(|place| (place, place.begin())).collect();
         Writing { places, position: None }
     }
 }
 
-/// A commit under way. Dropped without a position, it still ends.
+/// A commit under way. Dropped without a position, it may still happen: until a later one is known, readers of its places
+/// wait for everything.
 pub(crate) struct Writing<'a> {
-    places: SmallVec<[&'a Written; 8]>,
+    /// Each with how many commits have been dropped there before.
+    places: SmallVec<[(&'a Written, u64); 8]>,
     position: Option<Position>,
 }
 
@@ -113,6 +126,32 @@ impl Writing<'_> {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.places.iter().for_each(|place| place.end(self.position));
+        self.places.iter().for_each(|(place, dropped_before)| place.end(*dropped_before, self.position));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ballast_store::{Batch, MemoryVolume};
+
+    #[tokio::test]
+    async fn a_dropped_commit_is_waited_for_until_a_later_one_is_known() {
+        let (volume, locks) = (MemoryVolume::new(), KeyLocks::new(1));
+        let commit = async || {
+            let mut batch = Batch::new();
+            batch.put(&b"\x01key"[..], &b"value"[..]);
+            volume.commit(batch).await.expect("it commits")
+        };
+        let guard = locks.lock(SmallVec::from_iter([0])).await;
+        drop(guard.writing(std::iter::empty()));
+        // It happens all the same, after its future is gone.
+        commit().await;
+        assert_eq!(locks.seen(b"key", &volume), volume.position());
+        let writing = guard.writing(std::iter::empty());
+        let known = commit().await;
+        writing.done(known);
+        commit().await;
+        assert_eq!(locks.seen(b"key", &volume), known, "others' commits are not waited for");
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod arrow;
 pub(crate) mod catalog;
+pub(crate) mod computing;
 pub(crate) mod engine;
 pub(crate) mod expression;
 pub mod plan;

@@ -68,6 +68,9 @@ fn one(suite: &Path) -> anyhow::Result<Outcome> {
     if let Ok(python) = machine::python() {
         program = program.variable("PYTHON", python);
     }
+    if let Ok(older) = machine::python_older() {
+        program = program.variable("PYTHON_OLDER", older);
+    }
     let status = program.run_with_lines(|line| {
         println!("{line}");
         passed += usize::from(line.starts_with("ok - "));

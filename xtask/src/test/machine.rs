@@ -12,6 +12,9 @@ const PROGRAMS: [(&str, &str); 4] =
 /// Clients in Python, at the versions that the suites were written for.
 const PYTHON: [&str; 3] = ["confluent-kafka==2.16.1", "kafka-python==3.0.12", "psycopg[binary]==3.2.10"];
 
+/// The same clients at versions that many still use; in a directory of their own, because an interpreter has one of each.
+const PYTHON_OLDER: [&str; 1] = ["kafka-python==2.2.15"];
+
 /// Installs what is missing, as far as that is allowed, and says what is still missing then.
 pub fn prepare() -> anyhow::Result<Outcome> {
     let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).collect();
@@ -81,4 +84,15 @@ pub fn python() -> anyhow::Result<PathBuf> {
     Program::new(&python).arguments(&["-m", "pip", "install", "--quiet"]).arguments(&PYTHON).quiet()?;
     anyhow::ensure!(works(&python), "the clients were installed and cannot be imported");
     Ok(python)
+}
+
+/// The directory with the older Python clients, for PYTHONPATH.
+pub fn python_older() -> anyhow::Result<PathBuf> {
+    let python = python()?;
+    let directory = workspace::cache().join("python-older");
+    if !directory.join("kafka").exists() {
+        let pip = Program::new(python).arguments(&["-m", "pip", "install", "--quiet", "--target"]);
+        pip.arguments(&[&directory]).arguments(&PYTHON_OLDER).quiet()?;
+    }
+    Ok(directory)
 }

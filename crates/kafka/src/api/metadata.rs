@@ -51,7 +51,9 @@ impl Client {
     /// One topic that was asked for, by name or by id.
     async fn described(&self, to: To, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
         let streams = &self.broker.streams;
-        let Some(name) = asked.name else {
+        // Who names an id means the id: Java's admin client then sends an empty name beside it.
+        let named = asked.name.filter(|_| asked.topic_id.is_nil());
+        let Some(name) = named else {
             let found = async {
                 let stream = streams.find_by_id(asked.topic_id.into_bytes()).await?;
                 let name = streams.name_of(stream.ino).await?;

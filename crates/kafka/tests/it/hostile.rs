@@ -1,7 +1,8 @@
 //! Clients that mean harm, or do not know what they do.
 
-use crate::client::Server;
-use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use crate::client::{Server, topic};
+use ballast_streams::testing::BatchBuilder;
+use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest, produce_request};
 use proptest::prelude::*;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,6 +61,29 @@ async fn a_thousand_idle_connections_and_half_requests_disturb_nobody() {
     for _ in 0..100 {
         client.call(1, &MetadataRequest::default().with_topics(None)).await;
     }
+}
+
+#[tokio::test]
+async fn large_requests_that_never_come_keep_no_large_request_out() {
+    let server = Server::start().await;
+    server.topic("orders", 1).await;
+    let mut claims = Vec::new();
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(b"\x03\x93\x87\0\0\0\0\x09").await.unwrap();
+        claims.push(socket);
+    }
+    let mut client = server.connect().await;
+    // All claims have been read when the connections behind them are served.
+    assert_eq!(client.call(0, &ApiVersionsRequest::default()).await.error_code, 0);
+    let records = BatchBuilder::new().value(vec![7; 600 << 10]).build();
+    let partition = produce_request::PartitionProduceData::default().with_records(Some(records));
+    let data =
+        produce_request::TopicProduceData::default().with_name(topic("orders")).with_partition_data(vec![partition]);
+    let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![data]);
+    let produced = tokio::time::timeout(Duration::from_secs(20), client.call(9, &request)).await;
+    let produced = produced.expect("claims that are silent for 30 s do not hold it up");
+    assert_eq!(produced.responses[0].partition_responses[0].error_code, 0);
 }
 
 #[tokio::test]

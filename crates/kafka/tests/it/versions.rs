@@ -112,9 +112,10 @@ async fn metadata_is_told_in_every_version() {
         let response = client.call(version, &MetadataRequest::default().with_topics(all)).await;
         assert_eq!(response.topics[0].name.as_ref().unwrap().as_str(), "orders");
     }
-    let by_id = |id| metadata_request::MetadataRequestTopic::default().with_name(None).with_topic_id(id);
     let (known, unknown) = (Uuid::from_bytes(stream.topic_id()), Uuid::from_u128(77));
-    for version in 12..=13 {
+    // Java's admin client sends an empty name with an id.
+    for (version, name) in [(12, None), (13, None), (12, Some(topic(""))), (13, Some(topic("")))] {
+        let by_id = |id| metadata_request::MetadataRequestTopic::default().with_name(name.clone()).with_topic_id(id);
         let request = MetadataRequest::default().with_topics(Some(vec![by_id(known), by_id(unknown)]));
         let response = client.call(version, &request).await;
         assert_eq!(response.topics[0].name.as_ref().unwrap().as_str(), "orders");

@@ -61,7 +61,7 @@ pub type Step<T = ()> = std::result::Result<T, Stop>;
 
 /// Serves a connection to its end. `full`: there are too many already.
 pub async fn serve(stream: TcpStream, shared: Arc<Shared>, full: bool) -> io::Result<()> {
-    let mut wire = Wire::new(stream);
+    let mut wire = Wire::new(stream, Arc::clone(&shared.large));
     if full {
         wire.fatal("53300", "sorry, too many clients already");
         wire.close().await;

@@ -3,14 +3,19 @@
 use super::limits;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// A message of the client: its tag and what follows the length.
 #[derive(Debug)]
 pub struct Message {
     pub tag: u8,
     pub body: Bytes,
+    /// Of the memory for large messages; given back when the message has been handled.
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 /// The connection's bytes, both ways.
@@ -18,6 +23,17 @@ pub struct Wire {
     stream: TcpStream,
     input: BytesMut,
     pub output: BytesMut,
+    /// Memory for large messages, in KiB.
+    large: Arc<Semaphore>,
+}
+
+/// The memory for large messages of all connections.
+pub fn large_messages() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(limits::LARGE_BYTES_MAX >> 10))
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client does not send the rest of its message")
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -25,10 +41,10 @@ fn malformed(what: &str) -> io::Error {
 }
 
 impl Wire {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream, large: Arc<Semaphore>) -> Self {
         // Answers are whole when they are sent: waiting for more to send would only add latency.
         let _ = stream.set_nodelay(true);
-        Self { stream, input: BytesMut::new(), output: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), output: BytesMut::new(), large }
     }
 
     /// The first message, which has no tag: its code and the rest.
@@ -59,9 +75,15 @@ impl Wire {
         if !tag.is_ascii_alphabetic() || !(4..=limits::MESSAGE_BYTES_MAX).contains(&length) {
             return Err(malformed("a message has an impossible tag or length"));
         }
-        self.fill(1 + length).await?;
+        let share = match length {
+            small if small <= limits::SMALL_BYTES_MAX => {
+                self.fill(1 + length).await?;
+                None
+            }
+            large => Some(self.fill_large(large).await?),
+        };
         self.input.advance(5);
-        Ok(Some(Message { tag, body: self.input.split_to(length - 4).freeze() }))
+        Ok(Some(Message { tag, body: self.input.split_to(length - 4).freeze(), _share: share }))
     }
 
     /// The tag of the next message, if it has arrived.
@@ -69,10 +91,20 @@ impl Wire {
         self.input.first().copied()
     }
 
+    /// Reads a large message. Its memory is asked for once and whole, so that no two of them wait for each other.
+    async fn fill_large(&mut self, length: usize) -> io::Result<OwnedSemaphorePermit> {
+        self.fill(limits::SMALL_BYTES_MAX).await?;
+        let kib = u32::try_from(length >> 10).expect("the length has been checked");
+        let share = Arc::clone(&self.large).acquire_many_owned(kib).await.map_err(|_| late())?;
+        timeout(limits::LARGE_TIMEOUT, self.fill(1 + length)).await.map_err(|_| late())??;
+        Ok(share)
+    }
+
     /// Reads until so many bytes are there. Memory grows with what arrived, not with what was announced.
     async fn fill(&mut self, bytes: usize) -> io::Result<()> {
         while self.input.len() < bytes {
-            if self.stream.read_buf(&mut self.input).await? == 0 {
+            let read = timeout(limits::STALL_TIMEOUT, self.stream.read_buf(&mut self.input));
+            if read.await.map_err(|_| late())?? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }

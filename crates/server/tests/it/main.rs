@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod clients;
 mod hostile;
+mod listeners;
 mod names;
 mod serving;

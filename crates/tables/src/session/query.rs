@@ -7,9 +7,11 @@ use crate::sql::plan::access::Found;
 use crate::sql::plan::select::{Select, count};
 use crate::sql::query::Query;
 use crate::table::View;
-use crate::{Error, Result, Row, Type, Value, limits};
+use crate::{Result, Row, Type, Value, limits};
 use ballast_store::{KeyRange, Position, Read, Scan};
 use ballast_tree::access::Access;
+use datafusion::arrow::array::RecordBatch;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 
@@ -121,7 +123,7 @@ impl Session {
         let stream = self.run_query(query, types, parameters).await?;
         let columns = Arc::clone(&query.columns);
         let of: Vec<Type> = columns.iter().map(|column| column.column_type).collect();
-        let rows = stream.map_err(Error::from).and_then(move |batch| std::future::ready(arrow::rows(&batch, &of)));
+        let rows = stream.and_then(move |batch| std::future::ready(arrow::rows(&batch, &of)));
         Ok(Answer::Rows { columns, rows: Rows::Stream(rows.boxed()), tag: Tag::Select })
     }
 
@@ -131,7 +133,7 @@ impl Session {
         query: &Query,
         types: &[Type],
         parameters: &[Value],
-    ) -> Result<datafusion::physical_plan::SendableRecordBatchStream> {
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         for view in query.views() {
             self.enter(view, Access::READ).await?;
         }
@@ -142,7 +144,8 @@ impl Session {
         let volume = self.tables.0.volume.as_ref();
         let seen = query.views().map(|view| view.table.written.seen(volume)).max().unwrap_or_default();
         self.settled(seen).await?;
-        query.run(reading, parameters, types).await
+        let stream = query.run(reading, parameters, types).await?;
+        Ok(self.tables.0.engine.computing.elsewhere(stream))
     }
 }
 
@@ -181,6 +184,8 @@ impl Scanning {
                 }
             }
             self.limit -= rows.len();
+            // A long table in memory must not keep the thread to itself.
+            tokio::task::yield_now().await;
             if !rows.is_empty() || last {
                 return Ok(Some((rows, last || self.limit == 0)));
             }

@@ -1,5 +1,6 @@
 //! DataFusion, set up once for all queries of a server.
 
+use super::computing::Computing;
 use crate::tables::Settings;
 use crate::{Result, limits};
 use datafusion::execution::SessionStateBuilder;
@@ -16,6 +17,7 @@ pub(crate) const SCHEMA: &str = "public";
 
 pub(crate) struct QueryEngine {
     template: SessionState,
+    pub(crate) computing: Computing,
 }
 
 impl QueryEngine {
@@ -36,7 +38,7 @@ impl QueryEngine {
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
         let mut template = builder.build();
         super::catalog::functions::register(&mut template)?;
-        Ok(Self { template })
+        Ok(Self { template, computing: Computing::new() })
     }
 
     /// A state for one statement.

@@ -140,3 +140,26 @@ async fn errors_say_what_is_wrong() {
     assert!(matches!(client.fails("SELECT sum(v) / 0 FROM t").await, Error::DivisionByZero));
     assert!(matches!(client.fails(&format!("SELECT {}1", "(".repeat(500))).await, Error::Syntax(_)));
 }
+
+/// On the one thread of this test a query that computes without an await would keep everybody else from running.
+#[tokio::test]
+async fn a_query_that_computes_long_holds_nobody_up_and_can_be_given_up() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE n (v int PRIMARY KEY)").await;
+    let values: Vec<String> = (0..600).map(|v| format!("({v})")).collect();
+    client.run(&format!("INSERT INTO n VALUES {}", values.join(", "))).await;
+    let long = "SELECT count(*) FROM n a, n b, n c WHERE a.v + b.v + c.v < 0";
+    let others = async {
+        for _ in 0..500 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = client.run(long) => panic!("216 million sums were computed before anybody else had 500 turns"),
+        () = others => {}
+    }
+    client.0.cancelled().await;
+    assert_eq!(client.run("SELECT count(*) FROM n").await, ["600"]);
+}
