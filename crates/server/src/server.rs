@@ -109,7 +109,9 @@ impl Server {
     pub async fn stopped(&self) -> anyhow::Error {
         loop {
             tokio::time::sleep(limits::VOLUME_CHECK_INTERVAL).await;
-            if let Err(error) = volume::check(&*self.opened.volume).await {
+            if let Err(error) = volume::check(&*self.opened.volume).await
+                && volume::is_final(&error)
+            {
                 return match error.kind() {
                     ballast_types::ErrorKind::Fenced => {
                         advised(error.to_string(), "ballast up --take-over, if this server shall have it back")

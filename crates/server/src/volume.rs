@@ -101,6 +101,12 @@ impl Gate for LeaseGate {
     }
 }
 
+/// Whether a volume that answers so will never answer again. A lease that is late and a bucket that does not
+/// answer are waited for.
+pub fn is_final(error: &ballast_store::Error) -> bool {
+    !matches!(error, ballast_store::Error::Unavailable { .. })
+}
+
 /// Whether the volume still answers: one look-up, from memory.
 pub async fn check(volume: &dyn Volume) -> ballast_store::Result<()> {
     volume.get(&Space::Inode.key(&[&Ino::ROOT.to_key()])).await.map(|_| ())

@@ -1,4 +1,5 @@
 //! The store's integration tests: one binary.
 
+mod late;
 mod model;
 mod volumes;
