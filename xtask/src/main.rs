@@ -10,6 +10,7 @@ mod docs;
 mod program;
 mod report;
 mod served;
+mod soak;
 mod test;
 mod workspace;
 
@@ -28,6 +29,7 @@ struct Arguments {
 enum Verb {
     Test(test::Arguments),
     Crash(crash::Arguments),
+    Soak(soak::Arguments),
     Bench(bench::Arguments),
     Docs(docs::Arguments),
     Dist(dist::Arguments),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Crash(arguments) => crash::run(&arguments),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Docs(arguments) => docs::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),
