@@ -4,8 +4,11 @@
 //! outside the tree what they try and what is acknowledged to them. The server is killed at a random instant:
 //! under load, or in the middle of its own recovery. After the next start every ledger is compared with what is
 //! there. Objects are renewed from time to time, so that a check stays short; all are checked at the end.
+//! `cargo xtask crash --bucket s3://…` does the same over an object store, and `cargo xtask crash full` fills
+//! the disk ([`full`]).
 
 mod dice;
+mod full;
 mod writers;
 
 use crate::report::{Outcome, now};
@@ -19,19 +22,38 @@ use writers::Writers;
 /// Kill a loaded server again and again, and check every acknowledged write
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// How often to kill it
-    #[arg(long, default_value_t = 1000)]
-    kills: u32,
+    /// What to do to it
+    #[arg(value_enum, default_value_t = Way::Kill)]
+    way: Way,
+    /// How often to kill it; by default 1000 times. With a full disk: how often to fill it; by default 10 times
+    #[arg(long)]
+    kills: Option<u32>,
     /// The random instants of the kills follow from this; by default from the time
     #[arg(long)]
     seed: Option<u64>,
     /// Keep what is left here, for a look at it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Keep the bucket below this URL (s3://, gs://, az://); credentials and endpoint come from the environment
+    #[arg(long, value_name = "URL")]
+    bucket: Option<String>,
 }
 
-/// Kills on every push.
+/// How a loaded server is brought down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Way {
+    /// kill -9 at random instants
+    Kill,
+    /// Its disk is filled to the last byte
+    Full,
+}
+
+/// Kills in the long run, and on every push.
+const KILLS_LONG: u32 = 1000;
 const KILLS_SHORT: u32 = 20;
+
+/// How often the disk is filled.
+const FILLS: u32 = 10;
 
 /// Kills between two renewals of the objects.
 const KILLS_PER_GENERATION: u32 = 20;
@@ -44,7 +66,15 @@ const KILLS_AT_START: u64 = 5;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     workspace::build()?;
-    let outcome = kill(arguments)?;
+    let outcome = match arguments.way {
+        Way::Kill => kill(arguments)?,
+        Way::Full => {
+            let dice = &mut Dice::new(arguments.seed);
+            let fills = arguments.kills.unwrap_or(FILLS);
+            println!("seed {}: the disk is filled {fills} times", dice.seed());
+            full::fill(fills, dice, arguments.keep.as_deref())?
+        }
+    };
     if let Outcome::Absent(why) = &outcome {
         anyhow::bail!("{why}");
     }
@@ -53,16 +83,23 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 /// What every push runs.
 pub fn short() -> anyhow::Result<Outcome> {
-    kill(&Arguments { kills: KILLS_SHORT, seed: None, keep: None })
+    kill(&Arguments { way: Way::Kill, kills: Some(KILLS_SHORT), seed: None, keep: None, bucket: None })
 }
 
 fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let dice = &mut Dice::new(arguments.seed);
-    println!("seed {}: {} kills", dice.seed(), arguments.kills);
+    let kills = arguments.kills.unwrap_or(KILLS_LONG);
+    println!("seed {}: {kills} kills", dice.seed());
     let temporary = tempfile::tempdir()?;
     let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&directory)?;
     let mut place = Place::new(&directory)?;
+    if let Some(url) = &arguments.bucket {
+        // Runs one after the other, and two at once, share a store.
+        let url = format!("{}/crash-{}-{}", url.trim_end_matches('/'), dice.seed(), std::process::id());
+        println!("bucket {url}");
+        place = place.with_bucket(url);
+    }
     let python = match test::python() {
         Ok(python) => python,
         Err(error) => return Ok(Outcome::Absent(format!("no Python clients: {error:#}"))),
@@ -71,25 +108,26 @@ fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let mut starts = Vec::new();
     let mut past: Vec<Writers> = Vec::new();
     let mut writers = Writers::new(&python, &directory, 0);
-    for kill in 0..=arguments.kills {
+    for kill in 0..=kills {
         let begun = now();
         let served = place.start()?;
         starts.push(served.status["start_seconds"].as_f64().unwrap_or_default());
         let mut count = |problems: Vec<String>, checked: usize| {
             passed += checked - problems.len().min(checked);
             failed += problems.len();
-            problems
-                .iter()
-                .for_each(|problem| println!("kill {kill}, seed {}: {problem}", arguments.seed.unwrap_or(0)));
+            problems.iter().for_each(|problem| println!("kill {kill}, seed {}: {problem}", dice.seed()));
         };
         if kill > 0 {
             count(writers.check(&served, &place)?, 1);
         }
-        if kill == arguments.kills {
+        if kill == kills {
             for writers in &past {
                 count(writers.check(&served, &place)?, 1);
             }
             served.stop()?;
+            let (clean, said) = place.fsck()?;
+            println!("fsck: {said}");
+            count(if clean { Vec::new() } else { vec![said] }, 1);
             break;
         }
         if kill % KILLS_PER_GENERATION == 0 {
