@@ -153,6 +153,24 @@ def upserts_returning_and_pipelines():
 
 
 @check
+def prepared_statements_are_forgotten_on_request():
+    # psycopg itself does so after DROP and ROLLBACK, once it has prepared anything.
+    with connect(autocommit=True, prepare_threshold=0) as connection:
+        connection.execute("CREATE TABLE clients_forgotten (id int PRIMARY KEY)")
+        connection.execute("INSERT INTO clients_forgotten VALUES (%s)", (1,))
+        with connection.transaction(force_rollback=True):
+            connection.execute("INSERT INTO clients_forgotten VALUES (%s)", (2,))
+        assert connection.execute("SELECT id FROM clients_forgotten").fetchall() == [(1,)]
+        connection.execute("DROP TABLE clients_forgotten")
+        connection.execute("DISCARD ALL")
+        try:
+            connection.execute("DEALLOCATE nothing")
+            raise AssertionError("a statement that is not there was forgotten")
+        except psycopg.errors.InvalidSqlStatementName:
+            pass
+
+
+@check
 def copy_streams_both_ways():
     with connect() as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE clients_tx")

@@ -5,9 +5,12 @@
 //! under load, or in the middle of its own recovery. After the next start every ledger is compared with what is
 //! there. Objects are renewed from time to time, so that a check stays short; all are checked at the end.
 //! `cargo xtask crash databases` does the same under databases whose data lies in the mount ([`databases`]).
+//! `cargo xtask crash --bucket s3://…` does the same over an object store, and `cargo xtask crash full` fills
+//! the disk ([`full`]).
 
 mod databases;
 mod dice;
+mod full;
 mod writers;
 
 use crate::report::{Outcome, now};
@@ -21,10 +24,11 @@ use writers::Writers;
 /// Kill a loaded server again and again, and check every acknowledged write
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// What to load it with
-    #[arg(value_enum, default_value_t = Load::Kinds)]
-    load: Load,
-    /// How often to kill it; by default 1000 times, or 50 times under each database
+    /// What to do to it
+    #[arg(value_enum, default_value_t = Way::Kill)]
+    way: Way,
+    /// How often to kill it; by default 1000 times. 50 times under each database;
+    /// with a full disk: how often to fill it, by default 10 times
     #[arg(long)]
     kills: Option<u32>,
     /// The random instants of the kills follow from this; by default from the time
@@ -33,15 +37,20 @@ pub struct Arguments {
     /// Keep what is left here, for a look at it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Keep the bucket below this URL (s3://, gs://, az://); credentials and endpoint come from the environment
+    #[arg(long, value_name = "URL")]
+    bucket: Option<String>,
 }
 
-/// Who writes while it is killed.
+/// How a loaded server is brought down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Load {
-    /// Clients of files, streams and tables
-    Kinds,
-    /// PostgreSQL and MariaDB with their data in the mount
+enum Way {
+    /// kill -9 at random instants, under clients of files, streams and tables
+    Kill,
+    /// kill -9 under PostgreSQL and MariaDB with their data in the mount
     Databases,
+    /// Its disk is filled to the last byte
+    Full,
 }
 
 /// Kills in the long run, and on every push.
@@ -51,6 +60,9 @@ const KILLS_SHORT: u32 = 20;
 /// The same under each database.
 const DATABASE_KILLS_LONG: u32 = 50;
 const DATABASE_KILLS_SHORT: u32 = 3;
+
+/// How often the disk is filled.
+const FILLS: u32 = 10;
 
 /// Kills between two renewals of the objects.
 const KILLS_PER_GENERATION: u32 = 20;
@@ -63,9 +75,15 @@ const KILLS_AT_START: u64 = 5;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     workspace::build()?;
-    let outcome = match arguments.load {
-        Load::Kinds => kill(arguments)?,
-        Load::Databases => kill_under_databases(arguments)?,
+    let outcome = match arguments.way {
+        Way::Kill => kill(arguments)?,
+        Way::Databases => kill_under_databases(arguments)?,
+        Way::Full => {
+            let dice = &mut Dice::new(arguments.seed);
+            let fills = arguments.kills.unwrap_or(FILLS);
+            println!("seed {}: the disk is filled {fills} times", dice.seed());
+            full::fill(fills, dice, arguments.keep.as_deref())?
+        }
     };
     if let Outcome::Absent(why) = &outcome {
         anyhow::bail!("{why}");
@@ -75,13 +93,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 /// What every push runs.
 pub fn short() -> anyhow::Result<Outcome> {
-    kill(&Arguments { load: Load::Kinds, kills: Some(KILLS_SHORT), seed: None, keep: None })
+    kill(&Arguments { way: Way::Kill, kills: Some(KILLS_SHORT), seed: None, keep: None, bucket: None })
 }
 
 /// The same under databases.
 pub fn short_databases() -> anyhow::Result<Outcome> {
     let kills = Some(DATABASE_KILLS_SHORT);
-    kill_under_databases(&Arguments { load: Load::Databases, kills, seed: None, keep: None })
+    kill_under_databases(&Arguments { way: Way::Databases, kills, seed: None, keep: None, bucket: None })
 }
 
 fn kill_under_databases(arguments: &Arguments) -> anyhow::Result<Outcome> {
@@ -99,6 +117,12 @@ fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&directory)?;
     let mut place = Place::new(&directory)?;
+    if let Some(url) = &arguments.bucket {
+        // Runs one after the other, and two at once, share a store.
+        let url = format!("{}/crash-{}-{}", url.trim_end_matches('/'), dice.seed(), std::process::id());
+        println!("bucket {url}");
+        place = place.with_bucket(url);
+    }
     let python = match test::python() {
         Ok(python) => python,
         Err(error) => return Ok(Outcome::Absent(format!("no Python clients: {error:#}"))),
@@ -114,9 +138,7 @@ fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
         let mut count = |problems: Vec<String>, checked: usize| {
             passed += checked - problems.len().min(checked);
             failed += problems.len();
-            problems
-                .iter()
-                .for_each(|problem| println!("kill {kill}, seed {}: {problem}", arguments.seed.unwrap_or(0)));
+            problems.iter().for_each(|problem| println!("kill {kill}, seed {}: {problem}", dice.seed()));
         };
         if kill > 0 {
             count(writers.check(&served, &place)?, 1);
@@ -126,6 +148,9 @@ fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
                 count(writers.check(&served, &place)?, 1);
             }
             served.stop()?;
+            let (clean, said) = place.fsck()?;
+            println!("fsck: {said}");
+            count(if clean { Vec::new() } else { vec![said] }, 1);
             break;
         }
         if kill % KILLS_PER_GENERATION == 0 {

@@ -11,6 +11,7 @@ mod program;
 mod report;
 mod served;
 mod simulate;
+mod soak;
 mod test;
 mod workspace;
 
@@ -30,6 +31,7 @@ enum Verb {
     Test(test::Arguments),
     Crash(crash::Arguments),
     Simulate(simulate::Arguments),
+    Soak(soak::Arguments),
     Bench(bench::Arguments),
     Docs(docs::Arguments),
     Dist(dist::Arguments),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Crash(arguments) => crash::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Docs(arguments) => docs::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),

@@ -20,6 +20,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 pub struct Place {
     pub directory: PathBuf,
     pub mount: Option<PathBuf>,
+    /// A directory or a URL.
+    bucket: String,
     ports: Option<[String; 3]>,
 }
 
@@ -27,7 +29,19 @@ impl Place {
     /// Below `directory`; with a mount if this machine can mount.
     pub fn new(directory: &Path) -> anyhow::Result<Self> {
         let mount = can_mount().then(|| directory.join("mount"));
-        Ok(Self { directory: directory.to_owned(), mount, ports: None })
+        let bucket = directory.join("bucket").to_str().context("a path of a test is text")?.to_owned();
+        Ok(Self { directory: directory.to_owned(), mount, bucket, ports: None })
+    }
+
+    /// With its bucket elsewhere.
+    pub fn with_bucket(self, bucket: String) -> Self {
+        Self { bucket, ..self }
+    }
+
+    /// What `ballast fsck` says of the bucket that no server serves, and whether it found nothing.
+    pub fn fsck(&self) -> anyhow::Result<(bool, String)> {
+        let (clean, said) = Program::new(workspace::ballast()).arguments(&["fsck", &self.bucket]).capture()?;
+        Ok((clean, said.trim().replace('\n', "; ")))
     }
 
     /// Starts a server here. The second start listens where the first did.
@@ -52,8 +66,8 @@ impl Place {
         let any = || "127.0.0.1:0".to_owned();
         let [http, kafka, postgres] = self.ports.clone().unwrap_or_else(|| [any(), any(), any()]);
         let text = |path: &Path| Ok::<_, anyhow::Error>(path.to_str().context("a path of a test is text")?.to_owned());
-        let bucket = text(&self.directory.join("bucket"))?;
-        let words = ["up", "--json", "--bucket", &bucket, "--http", &http, "--kafka", &kafka, "--postgres", &postgres];
+        let words =
+            ["up", "--json", "--bucket", &self.bucket, "--http", &http, "--kafka", &kafka, "--postgres", &postgres];
         let mut words: Vec<String> = words.map(ToOwned::to_owned).into();
         match &self.mount {
             Some(mount) => words.extend(["--mount".to_owned(), text(mount)?]),
@@ -73,6 +87,7 @@ impl Served {
     fn start(words: &[String], directory: &Path) -> anyhow::Result<Self> {
         let mut command = Program::new(workspace::ballast()).arguments(words).command();
         let log = std::fs::File::options().create(true).append(true).open(directory.join("server.log"))?;
+        let said_before = usize::try_from(log.metadata()?.len())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().context("start ballast up")?;
         let output = child.stdout.take().expect("standard output is piped");
@@ -88,7 +103,7 @@ impl Served {
             let _ = child.kill();
             child.wait()?;
             let said = std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
-            bail!("ballast up did not serve:\n{}", crate::program::tail(&said));
+            bail!("ballast up did not serve:\n{}", crate::program::tail(said.get(said_before..).unwrap_or_default()));
         };
         Ok(Self { child, status })
     }
@@ -113,6 +128,11 @@ impl Served {
     /// Whether it has not ended by itself.
     pub fn is_running(&mut self) -> anyhow::Result<bool> {
         Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Waits until it ends by itself; whether it did, within a minute.
+    pub fn has_ended(&mut self) -> bool {
+        wait(&mut self.child, START_LIMIT).is_ok()
     }
 
     /// kill -9.

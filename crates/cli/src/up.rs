@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Take the bucket from a server that still holds it; that one stops serving at once
     #[arg(long)]
     take_over: bool,
+    /// Serve this snapshot, read only, instead of the present
+    #[arg(long, value_name = "NAME")]
+    snapshot: Option<String>,
     /// Print the status as one line of JSON instead of a greeting, once it serves
     #[arg(long)]
     json: bool,
@@ -120,7 +123,7 @@ pub async fn metrics() -> anyhow::Result<String> {
     let (random, metrics) = (Random::from_system(), Metrics::default());
     let components = Components { clock, random, metrics, shutdown, listeners };
     let (bucket, identity) = (ballast_server::volume::MEMORY.to_owned(), Identity::of_this_process());
-    let settings = Settings { bucket, mount: None, take_over: false, identity };
+    let settings = Settings { bucket, mount: None, take_over: false, snapshot: None, identity };
     let server = Server::start(settings, components, 0).await?;
     let metrics = server.metrics();
     server.stop().await?;
@@ -137,7 +140,8 @@ fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
         Some(bucket) => defaults::bucket_from(bucket)?,
         None => defaults::bucket()?,
     };
-    Ok(Settings { bucket, mount, take_over: arguments.take_over, identity: Identity::of_this_process() })
+    let (take_over, snapshot) = (arguments.take_over, arguments.snapshot.clone());
+    Ok(Settings { bucket, mount, take_over, snapshot, identity: Identity::of_this_process() })
 }
 
 /// The signals that ask for an end.

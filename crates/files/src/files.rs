@@ -43,6 +43,16 @@ pub(crate) struct Inner {
     pub metrics: FilesMetrics,
 }
 
+impl Inner {
+    /// Refuses once the volume must not be served any more; waits for a lease that is only late.
+    pub async fn ready(&self) -> Result<()> {
+        match self.volume.check() {
+            Ok(()) => Ok(()),
+            Err(_) => Ok(self.volume.ready().await?),
+        }
+    }
+}
+
 /// A node that is being used. Nodes leave the table when nobody uses them and all is committed; they are
 /// only ever taken out of the table under its lock, so that a file never has two.
 pub(crate) struct NodeRef {
@@ -181,7 +191,7 @@ impl Files {
 
     /// The node of a file, made if need be. Refuses once the volume must not be served any more.
     pub(crate) async fn node(&self, ino: Ino) -> Result<NodeRef> {
-        self.inner.volume.check()?;
+        self.inner.ready().await?;
         let node = {
             let mut nodes = self.inner.nodes.lock();
             Arc::clone(nodes.entry(ino).or_insert_with(|| Arc::new(Node::new(ino))))

@@ -43,7 +43,7 @@ impl Files {
     }
 
     pub(crate) async fn read_node(&self, node: &NodeRef, offset: u64, length: u64) -> Result<Vec<Bytes>> {
-        self.inner.volume.check()?;
+        self.inner.ready().await?;
         for _ in 0..MOVED_RETRIES_MAX {
             let plan = plan(node, offset, length);
             match self.fetch(node, plan).await {

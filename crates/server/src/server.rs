@@ -42,11 +42,18 @@ impl Server {
         };
         let opened = volume::open(&settings.bucket, &opener).await?;
         let owner = (settings.identity.caller.uid, settings.identity.caller.gid);
-        let tree = Tree::open(Arc::clone(&opened.volume), Arc::clone(&components.clock), owner).await;
+        let served = match &settings.snapshot {
+            Some(name) => volume::frozen(&*opened.volume, name).await?,
+            None => Arc::clone(&opened.volume),
+        };
+        let tree = Tree::open(served, Arc::clone(&components.clock), owner).await;
         let tree = tree.context("open the tree")?;
         let engines = Engines::new(tree, &components, Budget::default())?;
         let (jobs, shutdown) = (TaskTracker::new(), components.shutdown.clone());
-        background::spawn(background::jobs(&engines), &shutdown, &jobs);
+        let changes = settings.snapshot.is_none();
+        if changes {
+            background::spawn(background::jobs(&engines), &shutdown, &jobs);
+        }
         jobs.spawn({
             let (files, shutdown) = (engines.files.clone(), shutdown.clone());
             async move { files.background(shutdown).await }
@@ -83,11 +90,13 @@ impl Server {
             tasks.spawn(postgres::serve(listener, tables, random.clone(), postgres, shutdown.clone()));
         }
         let tables = engines.tables.clone();
-        jobs.spawn(async move {
-            if let Err(error) = tables.sweep().await {
-                tracing::warn!(%error, "rows of truncated tables are left over until the next start");
-            }
-        });
+        if changes {
+            jobs.spawn(async move {
+                if let Err(error) = tables.sweep().await {
+                    tracing::warn!(%error, "rows of truncated tables are left over until the next start");
+                }
+            });
+        }
         tasks.spawn(http::serve(listeners.http, Arc::clone(&state), shutdown.clone()));
         Ok(Self { opened, engines, shutdown, mount, listeners: tasks, jobs, http, state })
     }
@@ -109,7 +118,9 @@ impl Server {
     pub async fn stopped(&self) -> anyhow::Error {
         loop {
             tokio::time::sleep(limits::VOLUME_CHECK_INTERVAL).await;
-            if let Err(error) = volume::check(&*self.opened.volume).await {
+            if let Err(error) = volume::check(&*self.opened.volume).await
+                && volume::is_final(&error)
+            {
                 return match error.kind() {
                     ballast_types::ErrorKind::Fenced => {
                         advised(error.to_string(), "ballast up --take-over, if this server shall have it back")

@@ -16,6 +16,8 @@ pub struct Settings {
     pub mount: Option<PathBuf>,
     /// Take the volume from a server that still holds it.
     pub take_over: bool,
+    /// Serve this snapshot, read only, instead of the present.
+    pub snapshot: Option<String>,
     /// Who the server acts for.
     pub identity: Identity,
 }

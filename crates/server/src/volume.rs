@@ -10,8 +10,8 @@ use ballast_runtime::{Clock, Random};
 use ballast_store::bucket::Environment;
 use ballast_store::disk::{Disk, RealDisk};
 use ballast_store::{
-    Bucket, Claim, Gate, Holder, IndexedVolume, Lease, LeaseGuard, MemoryVolume, Space, Store, Superblock, Volume,
-    VolumeId, log,
+    Bucket, Claim, FrozenVolume, Gate, Holder, IndexedVolume, Lease, LeaseGuard, MemoryVolume, Space, Store,
+    Superblock, Volume, VolumeId, log,
 };
 use ballast_types::{ErrorKind, Ino};
 use std::sync::Arc;
@@ -99,6 +99,23 @@ impl Gate for LeaseGate {
     fn check(&self) -> ballast_store::Result<()> {
         self.0.check()
     }
+}
+
+/// A snapshot of a volume, as a volume that takes no writes.
+pub async fn frozen(volume: &dyn Volume, name: &str) -> anyhow::Result<Arc<dyn Volume>> {
+    let reader = match volume.open_snapshot(name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(advised(error.to_string(), "see which there are: ballast snapshot ls"));
+        }
+        opened => opened?,
+    };
+    Ok(Arc::new(FrozenVolume::new(reader)))
+}
+
+/// Whether a volume that answers so will never answer again. A lease that is late and a bucket that does not
+/// answer are waited for.
+pub fn is_final(error: &ballast_store::Error) -> bool {
+    !matches!(error, ballast_store::Error::Unavailable { .. })
 }
 
 /// Whether the volume still answers: one look-up, from memory.

@@ -17,6 +17,7 @@ mod cut;
 pub(crate) mod fsck;
 mod inspect;
 mod open;
+mod ready;
 mod relocate;
 mod rows;
 mod settle;
@@ -124,13 +125,13 @@ impl Inner {
     }
 
     pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.check()?;
+        self.ready().await?;
         let bytes = self.db.get(key).await.map_err(|error| self.error(error))?;
         bytes.map(value::decode).transpose()
     }
 
     pub async fn commit(self: &Arc<Self>, batch: &Batch) -> Result<Position> {
-        self.check()?;
+        self.ready().await?;
         batch.check()?;
         if batch.is_empty() {
             return Ok(self.log().position());
@@ -196,12 +197,12 @@ impl Read for IndexedVolume {
     }
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         cut::scan(&self.inner.db, range, Some(Arc::clone(&self.inner))).await
     }
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         self.inner.read_payload(pointer).await
     }
 }
@@ -209,7 +210,7 @@ impl Read for IndexedVolume {
 #[async_trait]
 impl Volume for IndexedVolume {
     async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         let bytes: usize = parts.iter().map(Bytes::len).sum();
         if bytes > limits::PAYLOAD_BYTES_MAX {
             return Err(Error::Invalid(format!("a payload of {bytes} bytes is too large")));
@@ -219,7 +220,7 @@ impl Volume for IndexedVolume {
     }
 
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         self.inner.segments.write(payloads).await
     }
 
@@ -236,7 +237,11 @@ impl Volume for IndexedVolume {
 
     async fn durable(&self, position: Position) -> Result<()> {
         self.inner.durable(position).await?;
-        self.inner.gate.check()
+        self.inner.ready().await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.inner.ready().await
     }
 
     fn check(&self) -> Result<()> {
@@ -248,32 +253,32 @@ impl Volume for IndexedVolume {
     }
 
     async fn begin(&self, isolation: Isolation) -> Result<Box<dyn Transaction>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         transaction::begin(Arc::clone(&self.inner), isolation)
     }
 
     async fn cut(&self) -> Result<Arc<dyn Read>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         Ok(Arc::new(IndexCut::now(Arc::clone(&self.inner))?))
     }
 
     async fn create_snapshot(&self, name: &str) -> Result<SnapshotEntry> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         snapshot::create(&self.inner, name).await
     }
 
     async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         Ok(self.inner.snapshots.list())
     }
 
     async fn open_snapshot(&self, name: &str) -> Result<Arc<dyn Read>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         snapshot::open(&self.inner, name).await
     }
 
     async fn delete_snapshot(&self, name: &str) -> Result<()> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         snapshot::delete(&self.inner, name).await
     }
 

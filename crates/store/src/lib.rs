@@ -6,13 +6,14 @@
 //! storage. Reads, scans and snapshots see one cut over rows and payload.
 //!
 //! Reading order: [`volume`] (the interface), [`batch`] and [`pointer`] (what goes through it), [`memory`]
-//! (the small model that tests compare with), [`keys`] (who owns which keys), [`limits`].
+//! (the small model that tests compare with), [`frozen`] (a snapshot as a volume), [`keys`] (who owns which keys), [`limits`].
 
 pub mod batch;
 pub mod bucket;
 mod codec;
 pub mod disk;
 pub mod error;
+pub mod frozen;
 pub mod index;
 pub mod keys;
 pub mod lease;
@@ -30,6 +31,7 @@ pub mod volume;
 pub use batch::{Batch, Mutation};
 pub use bucket::Bucket;
 pub use error::{Error, Result};
+pub use frozen::FrozenVolume;
 pub use index::{Components, Gate, IndexedVolume, Store, VolumeId};
 pub use keys::{KeyRange, Space};
 pub use lease::{Claim, Holder, Lease, LeaseGuard, LeaseState};

@@ -167,6 +167,11 @@ pub const LEASE_RENEWALS_PER_LIFE: u32 = 3;
 /// Looks at the bucket in a time to live, while waiting for another server.
 pub const LEASE_POLLS_PER_LIFE: u32 = 30;
 
+/// How long an operation waits for a lease that could not be renewed in time, and how often it looks: as long as
+/// clients wait for an answer before they give up.
+pub const LEASE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+pub const LEASE_WAIT_STEP: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Times to live that old entries of the lease are kept: no create may be under way for longer.
 pub const LEASE_KEPT_LIVES: u32 = 10;
 

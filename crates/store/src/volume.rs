@@ -111,6 +111,11 @@ pub trait Volume: Read {
     /// failed. No I/O: whoever answers from memory asks it first. Cost: some 50 ns.
     fn check(&self) -> Result<()>;
 
+    /// The same, but waits for a lease that is only late.
+    async fn ready(&self) -> Result<()> {
+        self.check()
+    }
+
     /// The end of the log as of now: everything committed so far lies before it.
     fn position(&self) -> Position;
 

@@ -19,6 +19,8 @@ pub enum Error {
     UndefinedFunction(String),
     #[error("{0}")]
     UndefinedObject(String),
+    #[error("prepared statement \"{0}\" does not exist")]
+    UndefinedStatement(String),
     #[error("relation \"{0}\" already exists")]
     DuplicateTable(String),
     #[error("column \"{0}\" specified more than once")]
@@ -88,7 +90,10 @@ pub enum Error {
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::UndefinedTable(_) | Self::UndefinedColumn(_) | Self::UndefinedObject(_) => ErrorKind::NotFound,
+            Self::UndefinedTable(_)
+            | Self::UndefinedColumn(_)
+            | Self::UndefinedObject(_)
+            | Self::UndefinedStatement(_) => ErrorKind::NotFound,
             Self::DuplicateTable(_) | Self::UniqueViolation { .. } => ErrorKind::AlreadyExists,
             Self::Conflict => ErrorKind::Conflict,
             Self::TooLarge(_) | Self::OutOfMemory(_) => ErrorKind::Exhausted,

@@ -87,6 +87,8 @@ pub enum Answer {
     /// The client sends rows now; see [`Session::copy_in`].
     CopyIn(CopyIn),
     CopyOut(CopyOut),
+    /// The listener is to forget the prepared statement of this name, or all of them, and to end its answer.
+    Deallocate(Option<String>, Tag),
 }
 
 pub struct Session {

@@ -91,7 +91,7 @@ impl Edit {
 
     /// Brings a locked inode into the working set.
     pub async fn load(&mut self, ino: Ino) -> Result<&Inode> {
-        self.tree.check()?;
+        self.tree.ready().await?;
         let at = match self.working.iter().position(|working| working.inode.ino == ino) {
             Some(at) => at,
             None => {

@@ -339,12 +339,15 @@ impl Inner {
 
     /// Refuses unless the volume may still be served. Asked once by every operation, before it looks at the caches:
     /// they are the truth only as long as nobody else writes.
-    pub fn check(&self) -> Result<()> {
-        Ok(self.volume.check()?)
+    pub async fn ready(&self) -> Result<()> {
+        match self.volume.check() {
+            Ok(()) => Ok(()),
+            Err(_) => Ok(self.volume.ready().await?),
+        }
     }
 
     pub async fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
-        self.check()?;
+        self.ready().await?;
         self.inode_unchecked(ino).await
     }
 
@@ -457,7 +460,7 @@ impl Inner {
     /// Walks from the inode to the root: in memory if everything on the way is hot, with renames held off. Else
     /// it reads, and starts again if a name changed meanwhile; what it read is hot then.
     pub async fn path_of(&self, ino: Ino) -> Result<TreePath> {
-        self.check()?;
+        self.ready().await?;
         for _ in 0..limits::ATTEMPTS_MAX {
             if let Some(path) = self.hot_path_of(ino)? {
                 return Ok(path);

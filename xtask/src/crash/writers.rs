@@ -119,6 +119,16 @@ impl Writers {
 }
 
 impl Load {
+    /// Whether every writer has ended.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        for child in &mut self.0 {
+            if child.try_wait()?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Waits until the writers have noticed that their server is gone.
     pub fn end(self) -> anyhow::Result<()> {
         for mut child in self.0 {

@@ -281,6 +281,11 @@ impl Connection {
             }
             Answer::CopyIn(copy) => self.copy_in(copy).await?,
             Answer::CopyOut(copy) => self.copy_out(copy).await?,
+            Answer::Deallocate(name, tag) => {
+                self.forget(name)?;
+                self.tell();
+                self.wire.complete(&tag_text(tag, 0));
+            }
         }
         Ok(())
     }

@@ -99,8 +99,20 @@ impl Connection {
         let found = self.statements.get(name).cloned();
         found.ok_or_else(|| {
             self.session.fail();
-            Error::UndefinedObject(format!("prepared statement \"{name}\" does not exist"))
+            Error::UndefinedStatement(name.to_owned())
         })
+    }
+
+    /// Forgets a prepared statement, or all that have names.
+    pub fn forget(&mut self, name: Option<String>) -> Step {
+        match name {
+            Some(name) => {
+                self.statement(&name)?;
+                self.statements.remove(&name);
+            }
+            None => self.statements.retain(|name, _| name.is_empty()),
+        }
+        Ok(())
     }
 
     pub fn describe(&mut self, mut body: Body) -> Step {

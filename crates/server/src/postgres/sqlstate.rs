@@ -13,6 +13,7 @@ pub fn of(error: &Error) -> &'static str {
         Error::UndefinedColumn(_) => "42703",
         Error::UndefinedFunction(_) => "42883",
         Error::UndefinedObject(_) => "42704",
+        Error::UndefinedStatement(_) => "26000",
         Error::DuplicateTable(_) => "42P07",
         Error::DuplicateColumn(_) => "42701",
         Error::AmbiguousColumn(_) => "42702",

@@ -42,6 +42,7 @@ pub async fn serving() -> Serving {
         bucket: volume::MEMORY.to_owned(),
         mount: None,
         take_over: false,
+        snapshot: None,
         identity: Identity::of_this_process(),
     };
     let server = Server::start(settings, components, clock.now_nanos()).await.unwrap();

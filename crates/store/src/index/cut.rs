@@ -84,18 +84,18 @@ impl IndexCut {
 #[async_trait]
 impl Read for IndexCut {
     async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         let bytes = self.snapshot.get(key).await.map_err(|error| self.inner.error(error))?;
         bytes.map(value::decode).transpose()
     }
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         scan(self.snapshot.as_ref(), range, Some(Arc::clone(&self.ticket))).await
     }
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         self.inner.read_payload(pointer).await
     }
 }

@@ -218,18 +218,18 @@ struct SnapshotRead {
 #[async_trait]
 impl Read for SnapshotRead {
     async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         let bytes = self.reader.get(key).await.map_err(|error| self.inner.error(error))?;
         bytes.map(value::decode).transpose()
     }
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         cut::scan(self.reader.as_ref(), range, Some(Arc::clone(&self.reader))).await
     }
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         match self.inner.read_payload(pointer).await {
             Err(Error::PayloadMoved) => {}
             other => return other,

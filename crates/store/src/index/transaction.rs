@@ -31,13 +31,13 @@ struct IndexTransaction {
 #[async_trait]
 impl Read for IndexTransaction {
     async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         let bytes = self.transaction.get(key).await.map_err(|error| self.inner.error(error))?;
         bytes.map(value::decode).transpose()
     }
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         cut::scan(&self.transaction, range, Some(Arc::clone(&self.ticket))).await
     }
 
@@ -59,7 +59,7 @@ impl Transaction for IndexTransaction {
     }
 
     async fn commit(self: Box<Self>, extra: Batch) -> Result<Position> {
-        self.inner.check()?;
+        self.inner.ready().await?;
         extra.check()?;
         for mutation in extra.mutations() {
             match mutation {

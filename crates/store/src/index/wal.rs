@@ -189,10 +189,10 @@ impl WalIterator for LogReplay {
         for record in &records {
             self.shared.row_bytes.fetch_add(record.rows.len() as u64, Ordering::Relaxed);
             for row in rows::decode(record).map_err(|error| self.shared.failed(error))? {
-                if let ValueDeletable::Value(bytes) = &row.value {
-                    if is_in_log(&value::decode_pointers(bytes).map_err(|error| self.shared.failed(error))?) {
-                        self.shared.candidates.note(std::slice::from_ref(&row.key));
-                    }
+                if let ValueDeletable::Value(bytes) = &row.value
+                    && is_in_log(&value::decode_pointers(bytes).map_err(|error| self.shared.failed(error))?)
+                {
+                    self.shared.candidates.note(std::slice::from_ref(&row.key));
                 }
                 replayed.push(row);
             }

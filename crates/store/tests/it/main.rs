@@ -2,5 +2,6 @@
 
 mod fsck;
 mod gate;
+mod late;
 mod model;
 mod volumes;

@@ -51,6 +51,12 @@ impl World {
         self.lease.0.store(true, Ordering::SeqCst);
     }
 
+    /// With another right to serve.
+    pub fn with_gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.components.gate = gate;
+        self
+    }
+
     /// A server starts and opens the volume.
     pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
         Ok(Store::new(self.components.clone()).open_volume(VolumeId(0)).await?)

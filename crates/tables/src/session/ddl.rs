@@ -68,7 +68,14 @@ impl Session {
                     return Err(Error::ActiveTransaction("DISCARD ALL"));
                 }
                 self.variables.reset_all();
-                done("DISCARD ALL")
+                Ok(Answer::Deallocate(None, Tag::Command("DISCARD ALL")))
+            }
+            ast::Statement::Deallocate { name, .. } => {
+                let is_all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+                Ok(match is_all {
+                    true => Answer::Deallocate(None, Tag::Command("DEALLOCATE ALL")),
+                    false => Answer::Deallocate(Some(fold(name)), Tag::Command("DEALLOCATE")),
+                })
             }
             ast::Statement::CreateTable(create) => self.create_table(create).await,
             ast::Statement::AlterTable(alter) => self.alter_table(alter).await,

@@ -155,3 +155,13 @@ async fn rights_are_those_of_the_tree() {
     assert!(matches!(bob.fails("SELECT * FROM t").await, Error::Denied(_)));
     assert!(matches!(bob.fails("SELECT count(*) FROM t").await, Error::Denied(_)));
 }
+
+#[tokio::test]
+async fn prepared_statements_are_the_listeners_to_forget() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    assert_eq!(client.run("DEALLOCATE ALL").await, ["DEALLOCATE ALL "]);
+    assert_eq!(client.run("DEALLOCATE PREPARE Some_Name").await, ["DEALLOCATE some_name"]);
+    assert_eq!(client.run("DEALLOCATE \"all\"").await, ["DEALLOCATE all"]);
+    assert_eq!(client.run("DISCARD ALL").await, ["DISCARD ALL "]);
+}

@@ -118,6 +118,7 @@ async fn show(answer: Answer) -> Result<Vec<String>, Error> {
         }
         Answer::CopyIn(_) => vec!["COPY IN".into()],
         Answer::CopyOut(_) => vec!["COPY OUT".into()],
+        Answer::Deallocate(name, tag) => vec![format!("{} {}", tag_text(tag), name.unwrap_or_default())],
     })
 }
 
