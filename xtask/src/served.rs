@@ -18,6 +18,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Where a server of a test keeps its things, and where it listens from its first start on.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The `ballast` that is started.
+    pub binary: PathBuf,
     pub directory: PathBuf,
     pub mount: Option<PathBuf>,
     ports: Option<[String; 3]>,
@@ -27,19 +29,19 @@ impl Place {
     /// Below `directory`; with a mount if this machine can mount.
     pub fn new(directory: &Path) -> anyhow::Result<Self> {
         let mount = can_mount().then(|| directory.join("mount"));
-        Ok(Self { directory: directory.to_owned(), mount, ports: None })
+        Ok(Self { binary: workspace::ballast(), directory: directory.to_owned(), mount, ports: None })
     }
 
     /// Starts a server here. The second start listens where the first did.
     pub fn start(&mut self) -> anyhow::Result<Served> {
-        let served = Served::start(&self.words()?, &self.directory)?;
+        let served = Served::start(&self.binary, &self.words()?, &self.directory)?;
         self.ports = Some([served.http(), served.kafka(), served.postgres()]);
         Ok(served)
     }
 
     /// Starts a server and kills it a moment later, wherever it is then.
     pub fn start_and_kill(&self, after: Duration) -> anyhow::Result<()> {
-        let mut command = Program::new(workspace::ballast()).arguments(&self.words()?).command();
+        let mut command = Program::new(&self.binary).arguments(&self.words()?).command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         pause(after);
         child.kill()?;
@@ -70,8 +72,8 @@ pub struct Served {
 }
 
 impl Served {
-    fn start(words: &[String], directory: &Path) -> anyhow::Result<Self> {
-        let mut command = Program::new(workspace::ballast()).arguments(words).command();
+    fn start(binary: &Path, words: &[String], directory: &Path) -> anyhow::Result<Self> {
+        let mut command = Program::new(binary).arguments(words).command();
         let log = std::fs::File::options().create(true).append(true).open(directory.join("server.log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().context("start ballast up")?;
@@ -108,6 +110,10 @@ impl Served {
 
     pub fn postgres(&self) -> String {
         self.listener("postgres").unwrap_or("none").to_owned()
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has not ended by itself.

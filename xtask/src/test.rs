@@ -2,7 +2,7 @@
 
 mod clients;
 mod documents;
-mod machine;
+pub mod machine;
 mod markdown;
 
 pub use machine::python;

@@ -42,7 +42,7 @@ pub fn prepare() -> anyhow::Result<Outcome> {
 }
 
 /// Tries apt as root, or through sudo where that asks for no password.
-fn install(packages: &[&str]) {
+pub fn install(packages: &[&str]) {
     // SAFETY: geteuid takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     let mut words = if root { Vec::new() } else { vec!["sudo", "--non-interactive"] };
