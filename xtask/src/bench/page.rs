@@ -62,7 +62,7 @@ pub fn text(section: &Section, command: &str, machine: &str, before: Busy, after
         doubts.push(format!("rounds that lie {spread:.0} % apart (believable up to {max:.0} %)"));
     }
     if !doubts.is_empty() {
-        text.push_str(&format!("\n**Do not quote these ratios**: {}.\n", doubts.join("; ")));
+        text.push_str(&format!("\n**Do not quote these figures**: {}.\n", doubts.join("; ")));
     }
     text
 }
