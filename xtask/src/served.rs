@@ -18,6 +18,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Where a server of a test keeps its things, and where it listens from its first start on.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The `ballast` that is started.
+    pub binary: PathBuf,
     pub directory: PathBuf,
     pub mount: Option<PathBuf>,
     /// A directory or a URL.
@@ -30,7 +32,7 @@ impl Place {
     pub fn new(directory: &Path) -> anyhow::Result<Self> {
         let mount = can_mount().then(|| directory.join("mount"));
         let bucket = directory.join("bucket").to_str().context("a path of a test is text")?.to_owned();
-        Ok(Self { directory: directory.to_owned(), mount, bucket, ports: None })
+        Ok(Self { binary: workspace::ballast(), directory: directory.to_owned(), mount, bucket, ports: None })
     }
 
     /// With its bucket elsewhere.
@@ -46,14 +48,14 @@ impl Place {
 
     /// Starts a server here. The second start listens where the first did.
     pub fn start(&mut self) -> anyhow::Result<Served> {
-        let served = Served::start(&self.words()?, &self.directory)?;
+        let served = Served::start(&self.binary, &self.words()?, &self.directory)?;
         self.ports = Some([served.http(), served.kafka(), served.postgres()]);
         Ok(served)
     }
 
     /// Starts a server and kills it a moment later, wherever it is then.
     pub fn start_and_kill(&self, after: Duration) -> anyhow::Result<()> {
-        let mut command = Program::new(workspace::ballast()).arguments(&self.words()?).command();
+        let mut command = Program::new(&self.binary).arguments(&self.words()?).command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         pause(after);
         child.kill()?;
@@ -84,8 +86,8 @@ pub struct Served {
 }
 
 impl Served {
-    fn start(words: &[String], directory: &Path) -> anyhow::Result<Self> {
-        let mut command = Program::new(workspace::ballast()).arguments(words).command();
+    fn start(binary: &Path, words: &[String], directory: &Path) -> anyhow::Result<Self> {
+        let mut command = Program::new(binary).arguments(words).command();
         let log = std::fs::File::options().create(true).append(true).open(directory.join("server.log"))?;
         let said_before = usize::try_from(log.metadata()?.len())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
@@ -123,6 +125,10 @@ impl Served {
 
     pub fn postgres(&self) -> String {
         self.listener("postgres").unwrap_or("none").to_owned()
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has not ended by itself.
