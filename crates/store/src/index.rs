@@ -69,9 +69,12 @@ impl Inner {
     /// Refuses work when the right to serve is lost or the log has stopped.
     pub fn check(&self) -> Result<()> {
         match (self.gate.check(), self.shared.closed_reason()) {
-            // A lease that is only late must not hide that the log has stopped for good.
-            (Ok(()) | Err(Error::Unavailable { .. }), Some(reason)) => Err(reason.clone()),
-            (gate, _) => gate,
+            (Err(error), _) if !matches!(error, Error::Unavailable { .. }) => Err(error),
+            // A lease that is only late must not hide that the log has stopped for good; nor is a log that
+            // stopped because its bucket did not answer worth waiting for.
+            (_, Some(Error::Unavailable { what, .. })) => Err(Error::Closed(what.clone())),
+            (_, Some(reason)) => Err(reason.clone()),
+            (gate, None) => gate,
         }
     }
 
