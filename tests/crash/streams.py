@@ -44,7 +44,7 @@ def check(ledger, generation):
     seen, last = set(), -1
     expected = 0
     while expected < end:
-        records = consumer.poll(timeout_ms=10000).get(partition, [])
+        records = consumer.poll(timeout_ms=60_000).get(partition, [])
         if not records:
             yield f"reading stops at offset {expected} of {end}"
             return

@@ -39,9 +39,10 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long clients may take to check and remove what they have left.
 const FINISH_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the server may take to give space back after the last removal: the index drops files two minutes
-/// after their last use and looks once a minute, and collecting runs twice a minute.
-const GIVE_BACK_LIMIT: Duration = Duration::from_secs(360);
+/// How long the server may take to give space back after the last removal: the index keeps the files that
+/// compaction replaced for 15 minutes, for reads that began before, and looks once a minute; collecting runs twice
+/// a minute.
+const GIVE_BACK_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     workspace::build()?;

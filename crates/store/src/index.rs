@@ -71,10 +71,13 @@ impl Inner {
 
     /// Refuses work when the right to serve is lost or the log has stopped.
     pub fn check(&self) -> Result<()> {
-        self.gate.check()?;
-        match self.closed_reason() {
-            Some(reason) => Err(reason),
-            None => Ok(()),
+        match (self.gate.check(), self.closed_reason()) {
+            (Err(error), _) if !matches!(error, Error::Unavailable { .. }) => Err(error),
+            // A lease that is only late must not hide that the log has stopped for good; nor is a log that
+            // stopped because its bucket did not answer worth waiting for.
+            (_, Some(Error::Unavailable { what, .. })) => Err(Error::Closed(what)),
+            (_, Some(reason)) => Err(reason),
+            (gate, None) => gate,
         }
     }
 
@@ -300,12 +303,21 @@ impl Volume for IndexedVolume {
 
     async fn close(&self) -> Result<()> {
         let inner = &self.inner;
-        inner.settling.stop().await;
-        if inner.closed_reason().is_none() {
-            inner.flush_index().await?;
-        }
-        let options = slatedb::config::CloseOptions { flush_type: None };
-        let closed = inner.db.close_with_options(options).await;
+        let closed = match inner.closed_reason() {
+            None => {
+                inner.settling.stop().await;
+                inner.flush_index().await?;
+                self.close_index().await
+            }
+            // What still runs may wait for a full disk forever. It can be cut off: the next open is as after a crash.
+            Some(reason) => {
+                let close = async {
+                    inner.settling.stop().await;
+                    self.close_index().await
+                };
+                tokio::time::timeout(limits::STOPPED_CLOSE_MAX, close).await.map_err(|_| reason.clone())?
+            }
+        };
         // A volume that had stopped before reports why it stopped, not that it is closed.
         match (inner.closed_reason(), closed) {
             (Some(reason @ (Error::Fenced(_) | Error::Unavailable { .. } | Error::Exhausted(_))), _) => Err(reason),
@@ -316,6 +328,11 @@ impl Volume for IndexedVolume {
 }
 
 impl IndexedVolume {
+    async fn close_index(&self) -> std::result::Result<(), slatedb::Error> {
+        let options = slatedb::config::CloseOptions { flush_type: None };
+        self.inner.db.close_with_options(options).await
+    }
+
     pub fn id(&self) -> VolumeId {
         self.inner.id
     }

@@ -172,6 +172,9 @@ pub const LEASE_POLLS_PER_LIFE: u32 = 30;
 pub const LEASE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 pub const LEASE_WAIT_STEP: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// How long closing a volume whose log has stopped may take.
+pub const STOPPED_CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Times to live that old entries of the lease are kept: no create may be under way for longer.
 pub const LEASE_KEPT_LIVES: u32 = 10;
 

@@ -50,3 +50,13 @@ async fn reads_and_writes_wait_for_a_lease_that_is_late() {
     durable.unwrap();
     volume.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_late_lease_does_not_hide_that_the_volume_has_stopped() {
+    let gate = Arc::new(Late::default());
+    let world = World::new(true, 2).unwrap().with_gate(Arc::<Late>::clone(&gate));
+    let volume = world.open().await.unwrap();
+    volume.close().await.unwrap();
+    gate.late.store(true, Ordering::SeqCst);
+    assert!(matches!(volume.get(b"\x10key").await, Err(Error::Closed(_))));
+}
