@@ -1,8 +1,8 @@
 //! Other users, and extended attributes.
 
-use crate::{World, c_path, checked, on_mount};
+use crate::{World, c_path, checked, errno, on_mount};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::process::Command;
 
 /// Runs a shell command as an ordinary user; true if it succeeds.
@@ -64,6 +64,25 @@ fn who_may_execute_need_not_be_allowed_to_read() {
         mode(world, "program", 0o111);
         assert!(as_user(world, "", "./program"));
         assert!(!as_user(world, "", "cat program"));
+    });
+}
+
+#[test]
+fn a_program_that_runs_is_neither_written_nor_truncated() {
+    on_mount(|world| {
+        let path = world.at("program");
+        let bytes = fs::copy("/bin/sleep", &path).expect("it can be copied");
+        let mut running = Command::new(&path).arg("60").spawn().expect("it can be executed");
+        let truncate = |options: &mut fs::OpenOptions| options.custom_flags(libc::O_TRUNC).open(&path).map(drop);
+        for _ in 0..20 {
+            assert_eq!(errno(truncate(fs::OpenOptions::new().read(true))), libc::ETXTBSY);
+            assert_eq!(errno(truncate(fs::OpenOptions::new().write(true))), libc::ETXTBSY);
+            assert_eq!(fs::metadata(&path).expect("it is there").len(), bytes);
+        }
+        running.kill().expect("it runs");
+        running.wait().expect("it is a child");
+        truncate(fs::OpenOptions::new().read(true)).expect("it has ended");
+        assert_eq!(fs::metadata(&path).expect("it is there").len(), 0);
     });
 }
 
