@@ -9,7 +9,6 @@
 //! Time is tokio's, paused; threads, clocks and dice of the machine are not used. `BALLAST_SEED=n` replays one
 //! seed, `BALLAST_SEEDS=n` runs so many, `BALLAST_FIRST=n` begins there, `BALLAST_JOBS=n` uses so many threads.
 
-mod damage;
 mod found;
 mod model;
 mod steps;
