@@ -133,13 +133,13 @@ impl Inner {
         bytes.map(value::decode).transpose()
     }
 
+    /// Does not wait for room in the log: settling makes room by commits, and others hold it up by theirs.
     pub async fn commit(self: &Arc<Self>, batch: &Batch) -> Result<Position> {
         self.ready().await?;
         batch.check()?;
         if batch.is_empty() {
             return Ok(self.log().position());
         }
-        self.room().await?;
         let mut writing =
             Writing::new(self, batch.mutations().iter().map(|mutation| (mutation.key(), pointers_of(mutation))))?;
         let mut rows = WriteBatch::new();
@@ -228,6 +228,10 @@ impl Volume for IndexedVolume {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position> {
+        if !batch.is_empty() {
+            self.inner.check()?;
+            self.inner.room().await?;
+        }
         match self.inner.commit(&batch).await {
             // The last rows of a place are being moved right now: when that is over, the rows read right.
             Err(Error::PayloadMoved) => {
@@ -257,7 +261,7 @@ impl Volume for IndexedVolume {
 
     async fn begin(&self, isolation: Isolation) -> Result<Box<dyn Transaction>> {
         self.inner.ready().await?;
-        transaction::begin(Arc::clone(&self.inner), isolation)
+        Ok(Box::new(transaction::begin(Arc::clone(&self.inner), isolation)?))
     }
 
     async fn cut(&self) -> Result<Arc<dyn Read>> {

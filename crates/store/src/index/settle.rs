@@ -12,7 +12,7 @@ use super::candidates::is_in_log;
 use super::{Inner, relocate, rows, snapshot, value};
 use crate::log::LogFile;
 use crate::pointer::Place;
-use crate::{Batch, Mutation, Position, Result, Space};
+use crate::{Batch, Error, Mutation, Position, Result, Space};
 use parking_lot::Mutex;
 use slatedb::ValueDeletable;
 use std::collections::BTreeSet;
@@ -128,7 +128,12 @@ fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
 async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
     let unread = inner.settling.unread.lock().clone();
     for file in unread {
-        for record in inner.log().read_records(file).await? {
+        let records = match inner.log().read_records(file).await {
+            // An earlier server was still removing it when this one opened: nothing points into it.
+            Err(Error::NotFound(_) | Error::PayloadMoved) => continue,
+            records => records?,
+        };
+        for record in records {
             for row in rows::decode(&record)? {
                 if let ValueDeletable::Value(bytes) = &row.value
                     && is_in_log(&value::decode_pointers(bytes)?)

@@ -10,17 +10,17 @@ use parking_lot::Mutex;
 use slatedb::{DbTransaction, IsolationLevel};
 use std::sync::Arc;
 
-pub(crate) fn begin(inner: Arc<Inner>, isolation: Isolation) -> Result<Box<dyn Transaction>> {
+pub(crate) fn begin(inner: Arc<Inner>, isolation: Isolation) -> Result<IndexTransaction> {
     let level = match isolation {
         Isolation::Snapshot => IsolationLevel::Snapshot,
         Isolation::Serializable => IsolationLevel::SerializableSnapshot,
     };
     let ticket = Arc::new(inner.cuts.ticket());
     let transaction = inner.db.begin(level).map_err(|error| inner.error(error))?;
-    Ok(Box::new(IndexTransaction { inner, transaction, ticket, pointers: Mutex::default() }))
+    Ok(IndexTransaction { inner, transaction, ticket, pointers: Mutex::default() })
 }
 
-struct IndexTransaction {
+pub(crate) struct IndexTransaction {
     inner: Arc<Inner>,
     transaction: DbTransaction,
     ticket: Arc<cut::CutTicket>,
@@ -60,6 +60,14 @@ impl Transaction for IndexTransaction {
 
     async fn commit(self: Box<Self>, extra: Batch) -> Result<Position> {
         self.inner.ready().await?;
+        self.inner.room().await?;
+        self.write(extra).await
+    }
+}
+
+impl IndexTransaction {
+    /// Commits without waiting for room in the log.
+    async fn write(self, extra: Batch) -> Result<Position> {
         extra.check()?;
         for mutation in extra.mutations() {
             match mutation {
@@ -67,7 +75,6 @@ impl Transaction for IndexTransaction {
                 Mutation::Delete { key } => self.delete(key.clone())?,
             }
         }
-        self.inner.room().await?;
         let pointers = std::mem::take(&mut *self.pointers.lock());
         let rows = pointers.iter().map(|(key, pointer)| (key, std::slice::from_ref(pointer)));
         let mut writing = Writing::new(&self.inner, rows)?;
@@ -96,7 +103,7 @@ pub(crate) async fn replace_unchanged(inner: &Arc<Inner>, rows: Vec<(Bytes, Valu
             changed.push(key);
         }
     }
-    match transaction.commit(Batch::new()).await {
+    match transaction.write(Batch::new()).await {
         Ok(_) => Ok(changed),
         Err(Error::Conflict | Error::PayloadMoved) => Ok(keys),
         Err(error) => Err(error),

@@ -113,3 +113,21 @@ async fn a_round_of_settling_that_fails_is_finished_by_a_later_one() {
     }
     assert!(volume.stats().log_files <= 2, "{:?}", volume.stats());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_log_is_emptied_by_settling_while_writers_wait_for_room() {
+    let world = world();
+    let volume = volume(&world).await;
+    let writer = tokio::spawn({
+        let volume = Arc::clone(&volume);
+        async move {
+            for number in 0..200 {
+                let payload = volume.append_payload(&[content(1, 3000)]).await.unwrap();
+                volume.commit(pointing(number, &payload)).await.unwrap();
+            }
+        }
+    });
+    let written = tokio::time::timeout(Duration::from_secs(600), writer).await;
+    written.expect("the background task makes room").unwrap();
+    tokio::time::timeout(Duration::from_secs(600), volume.create_snapshot("full")).await.unwrap().unwrap();
+}
