@@ -80,7 +80,7 @@ fn batch(rows: impl Iterator<Item = u64>) -> Batch {
 async fn fill(volume: &IndexedVolume, from: u64, to: u64) -> Result<()> {
     for start in (from..to).step_by(ROWS_PER_BATCH as usize) {
         let position = volume.commit(batch(start..(start + ROWS_PER_BATCH).min(to))).await?;
-        if start / ROWS_PER_BATCH % BATCHES_PER_WAIT == 0 {
+        if (start / ROWS_PER_BATCH).is_multiple_of(BATCHES_PER_WAIT) {
             volume.durable(position).await?;
         }
     }

@@ -229,7 +229,7 @@ impl Volume for IndexedVolume {
 
     async fn commit(&self, batch: Batch) -> Result<Position> {
         if !batch.is_empty() {
-            self.inner.check()?;
+            self.inner.ready().await?;
             self.inner.room().await?;
         }
         match self.inner.commit(&batch).await {
