@@ -7,11 +7,14 @@
 //! zeros before: no group commit can be faster. SlateDB's WAL lies in the same kind of bucket and is flushed
 //! by whoever waits, one flush at a time, so that it groups as well. The three take turns; medians of the rounds.
 
+mod common;
+
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
 use ballast_store::disk::{Disk, Fill, RealDisk, write_all_at};
 use ballast_store::{Batch, Bucket, Components, Gate, IndexedVolume, Position, Space, Store, Volume, VolumeId};
 use bytes::Bytes;
+use common::cpu_seconds;
 use object_store::ObjectStore;
 use slatedb::{Db, WriteBatch};
 use std::io::IoSlice;
@@ -61,18 +64,6 @@ impl Measured {
     fn percentile(&self, p: usize) -> f64 {
         self.latencies[(self.latencies.len() - 1) * p / 100]
     }
-}
-
-/// CPU time of this process so far.
-fn cpu_seconds() -> f64 {
-    // SAFETY: the struct is plain numbers, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 fn key(writer: u64, operation: u64) -> [u8; KEY_BYTES - 1] {

@@ -4,10 +4,13 @@
 //! 100 bytes, or one payload and its row, acknowledged when durable. The bare loop writes exactly as many
 //! operations as there are writers, in one write, into a file that was written with zeros before.
 
+mod common;
+
 use ballast_store::disk::{Disk, Fill, RealDisk, write_all_at};
 use ballast_store::log::{self, Medium, NoListener, Settings};
 use ballast_store::{Position, Result};
 use bytes::Bytes;
+use common::cpu_seconds;
 use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,17 +26,6 @@ struct Measured {
     rate: f64,
     latencies: Vec<f64>,
     cpu_micros: f64,
-}
-
-fn cpu_seconds() -> f64 {
-    // SAFETY: the struct is plain numbers, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 fn measured(start: Instant, cpu: f64, mut latencies: Vec<f64>, per_latency: usize) -> Measured {

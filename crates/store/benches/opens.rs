@@ -9,10 +9,13 @@
 //! * `reopen`: close and open of a volume of 100,000 rows while writers commit.
 //! * `idle`: volumes in a process of their own that nobody uses.
 
+mod common;
+
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
 use ballast_store::disk::RealDisk;
 use ballast_store::{Batch, Bucket, Components, Gate, IndexedVolume, Read, Space, Store, Volume, VolumeId, limits};
+use common::cpu_seconds;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -256,17 +259,6 @@ fn resident_bytes() -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the kernel does not tell VmRSS")?;
     let kilobytes: f64 = line.trim_end_matches("kB").trim().parse()?;
     Ok(kilobytes * 1024.0)
-}
-
-fn cpu_seconds() -> f64 {
-    // SAFETY: the struct is plain numbers, and the call fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 fn main() -> Result<()> {
