@@ -65,7 +65,7 @@ const DATABASE_KILLS_SHORT: u32 = 3;
 const FILLS: u32 = 10;
 
 /// Kills between two renewals of the objects.
-const KILLS_PER_GENERATION: u32 = 20;
+const KILLS_PER_GENERATION: u32 = 10;
 
 /// The longest time under load before a kill, in milliseconds.
 const LOAD_MS_MAX: u64 = 1500;

@@ -93,14 +93,18 @@ impl Writers {
         Ok(Load(children))
     }
 
-    /// Compares every ledger with what is there; what is wrong.
+    /// Compares every ledger with what is there, all kinds at once; what is wrong.
     pub fn check(&self, served: &Served, place: &Place) -> anyhow::Result<Vec<String>> {
+        let kinds = Self::kinds(served, place).into_iter().filter(|kind| self.ledger(kind).exists());
+        let checks: Vec<_> = kinds
+            .map(|kind| {
+                let program = self.program("check", kind, served, place).limit(CHECK_LIMIT);
+                (kind, std::thread::spawn(move || program.capture()))
+            })
+            .collect();
         let mut problems = Vec::new();
-        for kind in Self::kinds(served, place) {
-            if !self.ledger(kind).exists() {
-                continue;
-            }
-            let (succeeded, said) = self.program("check", kind, served, place).limit(CHECK_LIMIT).capture()?;
+        for (kind, check) in checks {
+            let (succeeded, said) = check.join().map_err(|_| anyhow::anyhow!("the check of {kind} panicked"))??;
             if !succeeded {
                 problems.push(format!("{kind} of generation {}: {}", self.generation, crate::program::tail(&said)));
             }
