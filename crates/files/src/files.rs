@@ -46,10 +46,7 @@ pub(crate) struct Inner {
 impl Inner {
     /// Refuses once the volume must not be served any more; waits for a lease that is only late.
     pub async fn ready(&self) -> Result<()> {
-        match self.volume.check() {
-            Ok(()) => Ok(()),
-            Err(_) => Ok(self.volume.ready().await?),
-        }
+        Ok(ballast_store::ready(&*self.volume).await?)
     }
 }
 

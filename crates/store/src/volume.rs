@@ -135,3 +135,11 @@ pub trait Volume: Read {
     /// Makes everything durable and lets go of the volume, so that another server may open it at once.
     async fn close(&self) -> Result<()>;
 }
+
+/// Returns when this server may serve the volume: at once, and without an allocation, where it may already.
+pub async fn ready(volume: &dyn Volume) -> Result<()> {
+    match volume.check() {
+        Ok(()) => Ok(()),
+        Err(_) => volume.ready().await,
+    }
+}

@@ -340,10 +340,7 @@ impl Inner {
     /// Refuses unless the volume may still be served. Asked once by every operation, before it looks at the caches:
     /// they are the truth only as long as nobody else writes.
     pub async fn ready(&self) -> Result<()> {
-        match self.volume.check() {
-            Ok(()) => Ok(()),
-            Err(_) => Ok(self.volume.ready().await?),
-        }
+        Ok(ballast_store::ready(&*self.volume).await?)
     }
 
     pub async fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
