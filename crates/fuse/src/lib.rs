@@ -12,7 +12,8 @@
 //! Streams and tables show as directories with a few virtual children ([`Virtual`]).
 //!
 //! Reading order: [`mount`], `fs` (requests to futures), `ops` (what each request does), [`errno`], `attributes`,
-//! `handles`, [`virtuals`], `news` (what changed through other protocols), [`limits`].
+//! `handles`, [`virtuals`], `news` (what changed through other protocols), `stale` and `replace`
+//! (what a killed server left), [`limits`].
 
 mod attributes;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod limits;
 pub mod mount;
 mod news;
 mod ops;
+mod replace;
 mod stale;
 pub mod virtuals;
 mod who;

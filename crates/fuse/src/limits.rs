@@ -30,3 +30,10 @@ pub const VIRTUAL_CHILDREN_MAX: usize = 256;
 
 /// Bytes of an extended attribute's value, as the kernel has it.
 pub const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
+
+/// Dead mounts at one path that are detached. On kernels that put no mount beneath another, each kill of a server adds
+/// one until an unmount or the next boot; as many as this are somebody's mistake.
+pub const DEAD_MOUNTS_MAX: usize = 4096;
+
+/// Names below a mount that are told: enough to recognise whose they are.
+pub const HIDDEN_NAMES_MAX: usize = 8;

@@ -4,12 +4,14 @@ use crate::fs::Fs;
 use crate::handles::Handles;
 use crate::limits::{READ_AHEAD_KIB, SESSION_THREADS, UNMOUNT_INTERVAL, UNMOUNT_PATIENCE};
 use crate::ops::Ops;
+use crate::replace::Placed;
 use crate::virtuals::{Numbers, Virtual};
-use crate::{Error, Result, Settings, news, stale};
+use crate::{Error, Result, Settings, news, replace, stale};
 use ballast_files::Files;
 use ballast_tree::Tree;
-use fuser::{BackgroundSession, Config, MountOption, SessionACL};
-use std::ffi::CString;
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tokio_util::task::TaskTracker;
 /// A mount. Unmount it with [`Mount::unmount`]; dropping it unmounts too, but neither flushes nor waits.
 pub struct Mount {
     path: PathBuf,
+    hidden: Vec<OsString>,
     session: Option<BackgroundSession>,
     files: Files,
     ops: Arc<Ops>,
@@ -43,24 +46,27 @@ pub async fn mount(settings: Settings, tree: Tree, files: Files, virtuals: Arc<d
     });
     let tasks = TaskTracker::new();
     let fs = Fs::new(Arc::clone(&ops), tokio::runtime::Handle::current(), tasks.clone());
-    let start = move || {
-        check_machine()?;
-        stale::prepare(&settings.path)?;
-        let session = fuser::spawn_mount(fs, &settings.path, &config(&settings));
-        let session = session.map_err(|source| Error::Mount { path: settings.path.clone(), source })?;
-        raise_read_ahead(&settings.path);
-        Ok(session)
-    };
-    let session = tokio::task::spawn_blocking(start).await.expect("mounting does not panic")?;
+    let session = tokio::task::spawn_blocking(move || start(fs, &settings)).await;
+    let (session, hidden) = session.expect("mounting does not panic")?;
+    if !hidden.is_empty() {
+        tracing::warn!(path = %path.display(), among_others = ?hidden, "the directory below the mount is not empty, and \
+            what is in it is hidden: it shows when the server is stopped");
+    }
     let stop = CancellationToken::new();
     let telling = Some(stop.clone().drop_guard());
     news::tell(session.notifier(), changes, stop).map_err(|source| Error::Mount { path: path.clone(), source })?;
-    Ok(Mount { path, session: Some(session), files, ops, tasks, telling })
+    Ok(Mount { path, hidden, session: Some(session), files, ops, tasks, telling })
 }
 
 impl Mount {
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Some of what is in the directory below, where programs wrote while nothing was mounted. It does not show before
+    /// the unmount.
+    pub fn hidden(&self) -> &[OsString] {
+        &self.hidden
     }
 
     /// Unmounts: waits a while for those who use it, then takes it out of their sight. Everything that was written is
@@ -106,8 +112,59 @@ impl Mount {
         if let Ok(Ok(Err(error))) = ended {
             tracing::warn!(%error, "the mount's session ended with an error");
         }
-        Ok(())
+        // Dead mounts that this one lay on.
+        stale::clear(&self.path)
     }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // A session that took a dead mount's place does not know its path. One that has ended has lost its mount, and
+        // another may be at the path.
+        let serves = self.session.as_ref().is_some_and(|session| !session.guard.is_finished());
+        if serves && let Err(error) = stale::detach(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the mount stays behind");
+        }
+    }
+}
+
+/// Mounts and serves; and some names in the directory below, which the mount hides.
+fn start(fs: Fs, settings: &Settings) -> Result<(BackgroundSession, Vec<OsString>)> {
+    check_machine()?;
+    let path = &settings.path;
+    let failed = |source| Error::Mount { path: path.clone(), source };
+    let config = config(settings);
+    let started = match in_place_of_dead(settings) {
+        Some(placed) => {
+            let session = Session::from_fd(fs, placed.device, config.acl, config).and_then(Session::spawn);
+            let session = session.map_err(failed)?;
+            if placed.beneath {
+                stale::detach(path).map_err(|source| Error::Stale { path: path.clone(), source })?;
+            }
+            (session, Vec::new())
+        }
+        None => {
+            stale::prepare(path)?;
+            let below = File::open(path).map_err(failed)?;
+            let session = fuser::spawn_mount(fs, path, &config).map_err(failed)?;
+            (session, stale::some_names(&below))
+        }
+    };
+    raise_read_ahead(path);
+    Ok(started)
+}
+
+/// A mount beneath the dead one, or on top of it, if there is a dead one and this process may.
+fn in_place_of_dead(settings: &Settings) -> Option<Placed> {
+    if !stale::is_dead(&settings.path) {
+        return None;
+    }
+    let placed = replace::mount(settings);
+    let warn = |error| {
+        tracing::warn!(path = %settings.path.display(), %error, "the dead mount has to go before the new one comes: \
+            what is written there meanwhile lands in the directory below, and is hidden");
+    };
+    placed.map_err(warn).ok()
 }
 
 fn check_machine() -> Result<()> {

@@ -1,32 +1,51 @@
 //! Mounts that a killed server left behind.
 
+use crate::limits::{DEAD_MOUNTS_MAX, HIDDEN_NAMES_MAX};
 use crate::{Error, Result};
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Makes `path` a directory that can be mounted on: detaches a dead mount, makes what is missing, and refuses what
+/// Makes `path` a directory that can be mounted on: detaches dead mounts, makes what is missing, and refuses what
 /// somebody uses.
 pub(crate) fn prepare(path: &Path) -> Result<()> {
-    // As often as mounts may lie on each other after as many kills.
-    for _ in 0..16 {
-        match ask(path) {
-            Ok(found) if !found.is_dir() => return Err(Error::NotADirectory(path.to_owned())),
-            Ok(_) if is_mount_point(path) => return Err(Error::Busy(path.to_owned())),
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = std::fs::create_dir_all(path);
-                return made.map_err(|source| Error::NoDirectory { path: path.to_owned(), source });
-            }
-            Err(error) if is_dead(&error) => {
-                detach(path).map_err(|source| Error::Stale { path: path.to_owned(), source })?;
-            }
-            Err(source) => return Err(Error::NoDirectory { path: path.to_owned(), source }),
+    clear(path)?;
+    match ask(path) {
+        Ok(found) if !found.is_dir() => Err(Error::NotADirectory(path.to_owned())),
+        Ok(_) if is_mount_point(path) => Err(Error::Busy(path.to_owned())),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = std::fs::create_dir_all(path);
+            made.map_err(|source| Error::NoDirectory { path: path.to_owned(), source })
         }
+        Err(source) => Err(Error::NoDirectory { path: path.to_owned(), source }),
+    }
+}
+
+/// Detaches every dead mount at the path.
+pub(crate) fn clear(path: &Path) -> Result<()> {
+    for _ in 0..DEAD_MOUNTS_MAX {
+        if !is_dead(path) {
+            return Ok(());
+        }
+        detach(path).map_err(|source| Error::Stale { path: path.to_owned(), source })?;
     }
     Err(Error::Busy(path.to_owned()))
+}
+
+/// True if the path is a mount whose server is gone.
+pub(crate) fn is_dead(path: &Path) -> bool {
+    ask(path).is_err_and(|error| matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)))
+}
+
+/// Some of what is in a directory, also where its path leads to something mounted on it.
+pub(crate) fn some_names(directory: &File) -> Vec<OsString> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { return Vec::new() };
+    entries.flatten().take(HIDDEN_NAMES_MAX).map(|entry| entry.file_name()).collect()
 }
 
 /// The metadata, after a question that only the file system itself answers: the attributes of a dead mount may
@@ -40,11 +59,6 @@ fn ask(path: &Path) -> io::Result<std::fs::Metadata> {
         return Err(io::Error::last_os_error());
     }
     std::fs::metadata(path)
-}
-
-/// What stat says of a mount whose server is gone.
-fn is_dead(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
 }
 
 /// True if something is mounted right at the path.

@@ -1,11 +1,14 @@
 //! How a mount begins and ends.
 
-use crate::{World, can_mount, errno};
+use crate::{World, c_path, can_mount, checked, errno};
 use ballast_fuse::{Error, NoVirtuals};
 use ballast_store::MemoryVolume;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unmount_leaves_everything_on_stable_storage() {
@@ -38,21 +41,79 @@ async fn a_dead_mount_is_taken_over_and_a_live_one_is_not() {
     let first = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
     let refused = world.mount(Arc::new(NoVirtuals)).await;
     assert!(matches!(refused, Err(Error::Busy(_))), "a live mount is not taken over");
-    // Cuts the connection, as the death of its server does.
-    let path = world.path.clone();
-    let device = tokio::task::spawn_blocking(move || fs::metadata(path)).await.expect("it does not panic");
-    let connection = libc::minor(device.expect("it is there").dev());
-    if fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1").is_err() {
-        eprintln!("skipped: /sys/fs/fuse/connections is not mounted");
-        return first.unmount().await.expect("it can be unmounted");
-    }
-    assert_eq!(errno(fs::metadata(&world.path)), libc::ENOTCONN);
+    cut(&world).await;
     let second = world.mount(Arc::new(NoVirtuals)).await.expect("the dead mount is taken over");
     let path = world.at("file");
     let written = tokio::task::spawn_blocking(move || fs::write(path, "x")).await;
     written.expect("it does not panic").expect("the new one works");
     second.unmount().await.expect("it can be unmounted");
     drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_while_a_dead_mount_is_replaced_never_lands_below_it() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
+    let mut mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    // A killed server unmounts nothing, so these are dropped at the end alone.
+    let mut killed = Vec::new();
+    let (stop, path) = (Arc::new(AtomicBool::new(false)), world.path.clone());
+    let stopped = Arc::clone(&stop);
+    let writer = std::thread::spawn(move || {
+        for number in 0.. {
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            // Fails while the mount is dead.
+            let _ = File::create(path.join(format!("file-{number}"))).and_then(|file| file.sync_all());
+        }
+    });
+    for _ in 0..50 {
+        cut(&world).await;
+        let next = world.mount(Arc::new(NoVirtuals)).await.expect("the dead mount is taken over");
+        killed.push(std::mem::replace(&mut mount, next));
+    }
+    stop.store(true, Ordering::Relaxed);
+    tokio::task::spawn_blocking(|| writer.join()).await.expect("it can be joined").expect("it does not panic");
+    mount.unmount().await.expect("it can be unmounted");
+    let below: Vec<_> = fs::read_dir(&world.path).expect("nothing is mounted").flatten().collect();
+    assert!(below.is_empty(), "files below the mount: {below:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unmount_takes_dead_mounts_below_along() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let path = directory.path().join("mount");
+    fs::create_dir(&path).expect("there is room for a directory");
+    leave_dead_mount(&path);
+    leave_dead_mount(&path);
+    assert_eq!(errno(fs::metadata(&path)), libc::ENOTCONN);
+    let world = World::open(MemoryVolume::new(), path).await;
+    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("dead mounts are taken over");
+    let file = world.at("file");
+    let written = tokio::task::spawn_blocking(move || fs::write(file, "x")).await;
+    written.expect("it does not panic").expect("the new one works");
+    mount.unmount().await.expect("it can be unmounted");
+    assert_eq!(fs::read_dir(&world.path).expect("nothing is mounted, not even a dead mount").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mount_hides_is_named() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    fs::write(directory.path().join("written before"), "x").expect("there is room for a file");
+    let world = World::open(MemoryVolume::new(), directory.path().to_owned()).await;
+    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    assert_eq!(mount.hidden(), ["written before"]);
+    mount.unmount().await.expect("it can be unmounted");
 }
 
 #[tokio::test]
@@ -63,4 +124,30 @@ async fn what_is_no_directory_cannot_be_mounted_on() {
     let file = tempfile::NamedTempFile::new().expect("there is room for a file");
     let world = World::open(MemoryVolume::new(), file.path().to_owned()).await;
     assert!(matches!(world.mount(Arc::new(NoVirtuals)).await, Err(Error::NotADirectory(_))));
+}
+
+/// Cuts the connection of the mount, as the death of its server does.
+async fn cut(world: &World) {
+    let path = world.path.clone();
+    let cut = move || {
+        // Somebody uses it, so that it is cut by the force but not unmounted.
+        let _user = File::options().read(true).custom_flags(libc::O_PATH).open(&path).expect("it is there");
+        // SAFETY: the path is NUL-terminated and outlives the call.
+        let unmounted = unsafe { libc::umount2(c_path(&path).as_ptr(), libc::MNT_FORCE) };
+        assert_eq!(checked(unmounted), Err(libc::EBUSY));
+        // Attributes would still be answered from the kernel's cache.
+        assert_eq!(errno(fs::read_dir(&path)), libc::ENOTCONN);
+    };
+    tokio::task::spawn_blocking(cut).await.expect("it can be cut");
+}
+
+/// What a killed server leaves: a mount whose device nobody holds open.
+fn leave_dead_mount(path: &Path) {
+    let device = File::options().read(true).write(true).open("/dev/fuse").expect("can_mount has seen it");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+    let (options, path) = (std::ffi::CString::new(options).expect("it holds no NUL"), c_path(path));
+    let name = c"fuse".as_ptr();
+    // SAFETY: all pointers are to NUL-terminated strings that outlive the call.
+    let mounted = unsafe { libc::mount(name, path.as_ptr(), name, 0, options.as_ptr().cast()) };
+    checked(mounted).expect("root may mount");
 }
