@@ -17,17 +17,17 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-type Answer<T> = Result<Json<T>, Failure>;
+pub type Answer<T> = Result<Json<T>, Failure>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct At {
-    path: String,
-    /// Of a listing: the name behind which it goes on.
-    after: Option<String>,
+    pub path: String,
+    /// Of what comes in parts: where the part before ended.
+    pub after: Option<String>,
 }
 
-fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
+pub fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
     Ok(query.map_err(|rejection| Failure::invalid(rejection.body_text()))?.0)
 }
 
