@@ -56,8 +56,9 @@ fn row(entry: &Entry) -> Vec<String> {
     let modified = entry.modified.get(..16).unwrap_or(&entry.modified).replace('T', " ");
     let details: Vec<String> = entry.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let size = match entry.kind.as_str() {
-        "directory" => "-".to_owned(),
-        _ => output::bytes(entry.size),
+        "file" | "symlink" => output::bytes(entry.size),
+        // What the others hold is to be measured: `ballast du`.
+        _ => "-".to_owned(),
     };
     let (uid, gid) = (entry.uid.to_string(), entry.gid.to_string());
     let mut row = vec![entry.kind.clone(), entry.mode.clone(), uid, gid, size, modified, printable(entry)];
