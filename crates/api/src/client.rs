@@ -1,7 +1,7 @@
 //! The client of the API.
 
 use crate::error::{ErrorBody, kind_from_str};
-use crate::messages::{Create, Entry, Listing, Remove, Removed, Snapshot, SnapshotName, Snapshots, Status};
+use crate::messages::{Create, Entry, Listing, Remove, Removed, Snapshot, SnapshotName, Snapshots, Status, Usage};
 use crate::{Error, Result, routes};
 use ballast_types::TreePath;
 use reqwest::{Method, RequestBuilder, Url};
@@ -50,10 +50,12 @@ impl Client {
 
     /// One page of a directory's entries, those behind `after`.
     pub async fn list(&self, path: &TreePath, after: Option<&str>) -> Result<Listing> {
-        let path = routes::encode_path(path);
-        let mut query = vec![("path", path.as_str())];
-        query.extend(after.map(|after| ("after", after)));
-        self.get(routes::LIST, &query).await
+        self.part(routes::LIST, path, after).await
+    }
+
+    /// A part of the space used below a path, from `after` on.
+    pub async fn usage(&self, path: &TreePath, after: Option<&str>) -> Result<Usage> {
+        self.part(routes::USAGE, path, after).await
     }
 
     pub async fn stat(&self, path: &TreePath) -> Result<Entry> {
@@ -79,6 +81,13 @@ impl Client {
 
     pub async fn remove_snapshot(&self, name: &str) -> Result<Snapshot> {
         self.post(routes::SNAPSHOTS_REMOVE, &SnapshotName { name: name.to_owned() }).await
+    }
+
+    async fn part<A: DeserializeOwned>(&self, route: &str, path: &TreePath, after: Option<&str>) -> Result<A> {
+        let path = routes::encode_path(path);
+        let mut query = vec![("path", path.as_str())];
+        query.extend(after.map(|after| ("after", after)));
+        self.get(route, &query).await
     }
 
     async fn get<A: DeserializeOwned>(&self, route: &str, query: &[(&str, &str)]) -> Result<A> {

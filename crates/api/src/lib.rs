@@ -15,5 +15,6 @@ pub mod time;
 pub use client::Client;
 pub use error::{Error, ErrorBody, Result};
 pub use messages::{
-    Activity, Create, Entry, Listeners, Listing, Remove, Removed, Snapshot, SnapshotName, Snapshots, Status, Volume,
+    Activity, Create, Entry, Listeners, Listing, Remove, Removed, Snapshot, SnapshotName, Snapshots, Status, Usage,
+    Used, Volume,
 };

@@ -67,8 +67,12 @@ pub struct Entry {
     pub uid: u32,
     pub gid: u32,
     pub links: u32,
-    /// Bytes of a file or of what a stream or a table holds; entries of a directory.
+    /// Bytes of a file, of a stream's record batches, of the keys and values of a table; entries of a directory.
     pub size: u64,
+    /// A stream or a table holds more than `size`: it was read in part, so that the answer comes at once. [`Usage`]
+    /// measures it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub size_is_partial: bool,
     pub accessed: String,
     pub modified: String,
     pub changed: String,
@@ -85,6 +89,31 @@ pub struct Listing {
     /// Pass this as `after` to get what follows; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// The space used below a path, or the part of it that one request found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub files: Used,
+    pub streams: Used,
+    pub tables: Used,
+    /// Pass this as `after` to get what follows; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// How many there are of a kind, and what they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    pub count: u64,
+    pub bytes: u64,
+}
+
+impl Used {
+    pub fn add(&mut self, more: Used) {
+        self.count += more.count;
+        self.bytes += more.bytes;
+    }
 }
 
 /// Makes a directory, a stream or a table.

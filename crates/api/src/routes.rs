@@ -7,6 +7,7 @@ pub const METRICS: &str = "/metrics";
 pub const STATUS: &str = "/v1/status";
 pub const LIST: &str = "/v1/list";
 pub const STAT: &str = "/v1/stat";
+pub const USAGE: &str = "/v1/usage";
 pub const CREATE: &str = "/v1/create";
 pub const REMOVE: &str = "/v1/remove";
 pub const SNAPSHOTS: &str = "/v1/snapshots";
@@ -73,7 +74,7 @@ pub fn path_from_bytes(bytes: &[u8]) -> Result<TreePath, PathError> {
 }
 
 /// The bytes behind percent-encoding; `None` where a `%` has no two digits behind it.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -144,16 +144,16 @@ fn file_system(path: &Path) -> (u64, i64) {
 
 /// Programs that the README uses.
 fn clients() -> Finding {
-    let missing: Vec<&str> = ["kcat", "psql"].into_iter().filter(|program| in_path(program).is_none()).collect();
+    let missing: Vec<&str> = ["kcat", "psql", "jq"].into_iter().filter(|program| in_path(program).is_none()).collect();
     let what = "clients";
     if missing.is_empty() {
-        return Finding { what, verdict: Verdict::Ok, found: "kcat and psql".to_owned(), advice: None };
+        return Finding { what, verdict: Verdict::Ok, found: "kcat, psql and jq".to_owned(), advice: None };
     }
     Finding {
         what,
         verdict: Verdict::Note,
         found: format!("{} not in PATH", missing.join(" and ")),
-        advice: Some("to try streams and tables: sudo apt-get install kcat postgresql-client".to_owned()),
+        advice: Some("to try streams and tables: sudo apt-get install kcat postgresql-client jq".to_owned()),
     }
 }
 

@@ -57,7 +57,7 @@ fn row(entry: &Entry) -> Vec<String> {
     let details: Vec<String> = entry.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let size = match entry.kind.as_str() {
         "directory" => "-".to_owned(),
-        _ => output::bytes(entry.size),
+        _ => output::size(entry, output::bytes(entry.size)),
     };
     let (uid, gid) = (entry.uid.to_string(), entry.gid.to_string());
     let mut row = vec![entry.kind.clone(), entry.mode.clone(), uid, gid, size, modified, printable(entry)];

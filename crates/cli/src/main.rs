@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod create;
 mod doctor;
+mod du;
 mod failure;
 mod ls;
 mod output;
@@ -38,6 +39,7 @@ enum Verb {
     Create(create::Arguments),
     Ls(ls::Arguments),
     Stat(stat::Arguments),
+    Du(du::Arguments),
     Rm(rm::Arguments),
     Snapshot(snapshot::Arguments),
     Probe(bucket::probe::Arguments),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Create(arguments) => create::run(&arguments),
         Verb::Ls(arguments) => ls::run(&arguments),
         Verb::Stat(arguments) => stat::run(&arguments),
+        Verb::Du(arguments) => du::run(&arguments),
         Verb::Rm(arguments) => rm::run(&arguments),
         Verb::Snapshot(arguments) => snapshot::run(&arguments),
         Verb::Probe(arguments) => bucket::probe::run(&arguments),

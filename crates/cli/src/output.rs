@@ -1,5 +1,6 @@
 //! What is printed: JSON for programs, columns and rounded numbers for people.
 
+use ballast_api::Entry;
 use serde::Serialize;
 use std::io::Write;
 
@@ -31,6 +32,11 @@ pub fn columns(rows: &[Vec<String>], right: &[usize]) -> anyhow::Result<()> {
         line(cells.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// A size, marked where the server has measured a part of it only: `ballast du` measures all.
+pub fn size(entry: &Entry, size: String) -> String {
+    if entry.size_is_partial { format!(">{size}") } else { size }
 }
 
 /// Bytes for people: three figures at most.

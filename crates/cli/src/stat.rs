@@ -9,6 +9,7 @@ use std::ffi::OsString;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ballast stat /shop/orders\n  ballast stat --json /shop/clicks | jq -r .kind")]
 pub struct Arguments {
+    /// What to look at
     path: OsString,
     /// Print JSON
     #[arg(long)]
@@ -24,9 +25,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return output::json(&entry);
     }
     let mut rows = vec![
-        ("path", entry.path),
-        ("kind", entry.kind),
-        ("size", entry.size.to_string()),
+        ("path", entry.path.clone()),
+        ("kind", entry.kind.clone()),
+        ("size", output::size(&entry, entry.size.to_string())),
         ("inode", entry.inode.to_string()),
         ("mode", entry.mode),
         ("owner", entry.uid.to_string()),

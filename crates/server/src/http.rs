@@ -10,6 +10,7 @@ pub mod snapshots;
 pub mod status;
 mod table;
 pub mod tree;
+pub mod usage;
 
 use crate::{Engines, Settings, limits};
 use axum::Router;
@@ -53,6 +54,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route(routes::STATUS, get(status::status))
         .route(routes::LIST, get(tree::list))
         .route(routes::STAT, get(tree::stat))
+        .route(routes::USAGE, get(usage::usage))
         .route(routes::CREATE, post(tree::create))
         .route(routes::REMOVE, post(tree::remove))
         .route(routes::SNAPSHOTS, get(snapshots::list))

@@ -25,6 +25,17 @@ pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(110);
 /// Entries of one page of a listing: about 400 KB of JSON.
 pub const LIST_ENTRIES_MAX: usize = 1000;
 
+/// Rows that one request reads to measure the space below a path: some 100 ms at 10 µs each, so that a tree of any size
+/// is many short requests.
+pub const USAGE_ROWS_MAX: u64 = 10_000;
+
+/// Rows that one listing, or one `stat`, reads to tell the sizes of streams and tables: as many, so that it answers in
+/// some 100 ms whatever is in them. What is larger is told as a part.
+pub const SIZE_ROWS_MAX: u64 = USAGE_ROWS_MAX;
+
+/// Entries of a directory that are held while what lies below them is measured: each directory on the way holds as many.
+pub const USAGE_ENTRIES_MAX: usize = 100;
+
 /// Entries that one recursive removal removes. What is larger is removed in several requests.
 pub const REMOVE_ENTRIES_MAX: u64 = 1_000_000;
 

@@ -29,6 +29,6 @@ pub use error::{Error, Result};
 pub use session::{Answer, Prepared, Rows, Session, Status, Tag};
 pub use sql::catalog::{type_modifier, type_oid};
 pub use sql::plan::OutputColumn;
-pub use tables::{Settings, Tables};
+pub use tables::{Measured, Settings, Tables};
 pub use types::Type;
 pub use value::{Row, Value};

@@ -28,6 +28,9 @@ pub const PURGE_ROWS: usize = 2_000;
 /// Rows that a scan takes from the volume at once, and rows of a record batch: DataFusion's own batch size.
 pub const SCAN_ROWS: usize = 8_192;
 
+/// Rows that are held while a table is measured: 100 MB if all are as large as a row may be, and usually some kilobytes.
+pub const MEASURE_ROWS: usize = 100;
+
 /// Rows of one statement that run through the direct path; longer key lists go through the planner.
 pub const DIRECT_KEYS_MAX: usize = 1_000;
 

@@ -32,6 +32,15 @@ impl Default for Settings {
     }
 }
 
+/// What a part of a table's rows takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    pub rows: usize,
+    pub bytes: u64,
+    /// The encoded primary key of the last row, if others may follow.
+    pub last: Option<Bytes>,
+}
+
 /// Clones share the tables of one volume.
 #[derive(Clone)]
 pub struct Tables(pub(crate) Arc<Inner>);
@@ -79,6 +88,26 @@ impl Tables {
     pub async fn schema(&self, call: &Call, ino: Ino) -> Result<Arc<Schema>> {
         self.0.tree.access(call, ino, Access::EXISTS).await?;
         Ok(self.0.table(ino).await?.schema())
+    }
+
+    /// Adds up the keys and values of up to `rows_max` rows behind the encoded primary key `after`; empty, from the
+    /// first row on. Cost: one scan.
+    pub async fn measure(&self, call: &Call, ino: Ino, after: &[u8], rows_max: usize) -> Result<Measured> {
+        let generation = self.schema(call, ino).await?.generation;
+        let mut range = keys::generation_range(ino, generation);
+        if !after.is_empty() {
+            range = range.after(&[&keys::row_prefix(ino, generation), after].concat());
+        }
+        let mut scan = self.0.volume.scan(range).await?;
+        let mut measured = Measured::default();
+        while measured.rows < rows_max {
+            let rows = scan.next(limits::MEASURE_ROWS.min(rows_max - measured.rows)).await?;
+            let Some(last) = rows.last() else { return Ok(Measured { last: None, ..measured }) };
+            measured.rows += rows.len();
+            measured.bytes += rows.iter().map(|row| (row.key.len() + row.value.bytes.len()) as u64).sum::<u64>();
+            measured.last = Some(last.key.slice(keys::ROW_PREFIX_LEN..));
+        }
+        Ok(measured)
     }
 
     /// Removes the rows of truncated tables that a crash left behind; how many generations. Run once after

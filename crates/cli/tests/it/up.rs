@@ -40,6 +40,20 @@ fn a_served_tree_is_changed_by_the_command_and_left_with_0() {
 }
 
 #[test]
+fn the_space_below_a_path_is_told_by_kind_and_in_all() {
+    let (child, server) = up();
+    let made = ballast(&["create", "table", "/shop/orders", "id bigint primary key", "--parents", "--server", &server]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let shown = text(&ballast(&["du", "/shop", "--server", &server]).stdout);
+    assert_eq!(shown, "files    0  0 B\nstreams  0  0 B\ntables   1  0 B\ntotal    1  0 B\n");
+    let told = ballast(&["du", "--json", "--server", &server]).stdout;
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!((&told["path"], &told["total"]["count"], &told["total"]["bytes"]), (&"/".into(), &1.into(), &0.into()));
+    assert_eq!(ballast(&["du", "/missing", "--server", &server]).status.code(), Some(1));
+    end(child, libc::SIGTERM);
+}
+
+#[test]
 fn a_port_in_use_is_one_sentence_and_the_option_that_helps() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

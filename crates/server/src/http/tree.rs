@@ -2,7 +2,7 @@
 
 use crate::http::State as Server;
 use crate::http::failure::Failure;
-use crate::http::table;
+use crate::http::{table, usage};
 use crate::limits;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -17,24 +17,24 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-type Answer<T> = Result<Json<T>, Failure>;
+pub type Answer<T> = Result<Json<T>, Failure>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct At {
-    path: String,
-    /// Of a listing: the name behind which it goes on.
-    after: Option<String>,
+    pub path: String,
+    /// Of what comes in parts: where the part before ended.
+    pub after: Option<String>,
 }
 
-fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
+pub fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
     Ok(query.map_err(|rejection| Failure::invalid(rejection.body_text()))?.0)
 }
 
 pub async fn stat(State(server): State<Arc<Server>>, query: Result<Query<At>, QueryRejection>) -> Answer<Entry> {
     let path = decode_path(&at(query)?.path)?;
     let inode = server.tree().resolve(&server.call(), &path).await?;
-    Ok(Json(server.entry(&path, &inode).await?))
+    Ok(Json(server.entry(&path, &inode, &mut limits::SIZE_ROWS_MAX.clone()).await?))
 }
 
 /// One page of a directory. What is not a directory lists itself, as `ls` does.
@@ -45,7 +45,7 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     let after = after.as_ref().and_then(|after| after.names().last());
     let directory = server.tree().resolve(&call, &path).await?;
     if directory.kind != Kind::Directory {
-        return Ok(Json(Listing { entries: vec![server.entry(&path, &directory).await?], after: None }));
+        return Ok(Json(Listing { entries: vec![server.entry(&path, &directory, &mut limits::SIZE_ROWS_MAX.clone()).await?], after: None }));
     }
     // One more than a page tells whether there is another.
     let mut page = server.tree().list_page(&call, directory.ino, after, limits::LIST_ENTRIES_MAX + 1).await?;
@@ -54,10 +54,11 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     let last = page.last().filter(|_| more);
     let after = last.map(|entry| encode_path(&[entry.name.clone()].into_iter().collect())[1..].to_owned());
     let mut entries = Vec::with_capacity(page.len());
+    let mut rows_left = limits::SIZE_ROWS_MAX;
     for entry in &page {
         // One that was removed since the listing was made is left out.
         match server.tree().inode(entry.ino).await {
-            Ok(inode) => entries.push(server.entry(&path.join(entry.name.clone()), &inode).await?),
+            Ok(inode) => entries.push(server.entry(&path.join(entry.name.clone()), &inode, &mut rows_left).await?),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
@@ -98,7 +99,7 @@ pub async fn create(State(server): State<Arc<Server>>, body: Result<Json<Create>
         other => return Err(Failure::invalid(format!("{other:?} is not a kind: directory, stream or table"))),
     }
     let inode = server.tree().resolve(&call, &path).await?;
-    Ok(Json(server.entry(&path, &inode).await?))
+    Ok(Json(server.entry(&path, &inode, &mut limits::SIZE_ROWS_MAX.clone()).await?))
 }
 
 pub async fn remove(State(server): State<Arc<Server>>, body: Result<Json<Remove>, JsonRejection>) -> Answer<Removed> {
@@ -217,7 +218,8 @@ impl Server {
         Ok(self.tree().volume().durable(position).await?)
     }
 
-    async fn entry(&self, path: &TreePath, inode: &Inode) -> Result<Entry, Failure> {
+    /// `rows_left` bounds what is read to tell the sizes of streams and tables.
+    async fn entry(&self, path: &TreePath, inode: &Inode, rows_left: &mut u64) -> Result<Entry, Failure> {
         let mut details = BTreeMap::new();
         if inode.kind == Kind::Symlink {
             details.insert("target".to_owned(), String::from_utf8_lossy(&inode.descriptor).into_owned());
@@ -228,6 +230,10 @@ impl Server {
             let stream = self.engines.streams.stream(inode.ino).await?;
             details.insert("partitions".to_owned(), stream.partitions().to_string());
         }
+        let (size, whole) = match inode.kind {
+            Kind::Stream | Kind::Table => usage::size(&self.engines, &self.call(), &inode, rows_left).await?,
+            _ => (inode.size, true),
+        };
         Ok(Entry {
             path: encode_path(path),
             name: path.names().last().map_or("/".to_owned(), ToString::to_string),
@@ -237,7 +243,8 @@ impl Server {
             uid: inode.uid,
             gid: inode.gid,
             links: inode.links,
-            size: inode.size,
+            size,
+            size_is_partial: !whole,
             accessed: time::format(inode.atime),
             modified: time::format(inode.mtime),
             changed: time::format(inode.ctime),

@@ -7,3 +7,4 @@ mod hostile;
 mod listeners;
 mod names;
 mod serving;
+mod usage;
