@@ -39,6 +39,12 @@ impl Program {
         self
     }
 
+    /// Without a variable of ours.
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     pub fn variables(mut self, variables: &[(String, OsString)]) -> Self {
         self.command.envs(variables.iter().map(|(name, value)| (name, value)));
         self

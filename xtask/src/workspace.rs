@@ -30,9 +30,16 @@ pub fn target() -> PathBuf {
 }
 
 /// A run of cargo in this workspace and this build cache.
+///
+/// It sees nothing of what the outer cargo says about the package `xtask`: some build scripts run again when that
+/// changes (ring's does), and with them whatever is built on them, each time a chore follows a build by hand.
 pub fn cargo(arguments: &[&str]) -> Program {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Program::new(cargo).arguments(arguments).directory(root()).variable("CARGO_TARGET_DIR", target())
+    let program = Program::new(cargo).arguments(arguments).directory(root()).variable("CARGO_TARGET_DIR", target());
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).fold(program, |program, name| {
+        let said = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if said.iter().any(|start| name.starts_with(start)) { program.without(&name) } else { program }
+    })
 }
 
 /// The built `ballast` command.
