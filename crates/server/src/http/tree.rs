@@ -34,7 +34,7 @@ pub fn at(query: Result<Query<At>, QueryRejection>) -> Result<At, Failure> {
 pub async fn stat(State(server): State<Arc<Server>>, query: Result<Query<At>, QueryRejection>) -> Answer<Entry> {
     let path = decode_path(&at(query)?.path)?;
     let inode = server.tree().resolve(&server.call(), &path).await?;
-    Ok(Json(server.entry(&path, &inode, &mut limits::SIZE_ROWS_MAX.clone()).await?))
+    Ok(Json(server.entry(&path, &inode, &mut { limits::SIZE_ROWS_MAX }).await?))
 }
 
 /// One page of a directory. What is not a directory lists itself, as `ls` does.
@@ -45,7 +45,10 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     let after = after.as_ref().and_then(|after| after.names().last());
     let directory = server.tree().resolve(&call, &path).await?;
     if directory.kind != Kind::Directory {
-        return Ok(Json(Listing { entries: vec![server.entry(&path, &directory, &mut limits::SIZE_ROWS_MAX.clone()).await?], after: None }));
+        return Ok(Json(Listing {
+            entries: vec![server.entry(&path, &directory, &mut { limits::SIZE_ROWS_MAX }).await?],
+            after: None,
+        }));
     }
     // One more than a page tells whether there is another.
     let mut page = server.tree().list_page(&call, directory.ino, after, limits::LIST_ENTRIES_MAX + 1).await?;
@@ -99,7 +102,7 @@ pub async fn create(State(server): State<Arc<Server>>, body: Result<Json<Create>
         other => return Err(Failure::invalid(format!("{other:?} is not a kind: directory, stream or table"))),
     }
     let inode = server.tree().resolve(&call, &path).await?;
-    Ok(Json(server.entry(&path, &inode, &mut limits::SIZE_ROWS_MAX.clone()).await?))
+    Ok(Json(server.entry(&path, &inode, &mut { limits::SIZE_ROWS_MAX }).await?))
 }
 
 pub async fn remove(State(server): State<Arc<Server>>, body: Result<Json<Remove>, JsonRejection>) -> Answer<Removed> {

@@ -62,6 +62,7 @@ pub async fn size(engines: &Engines, call: &Call, inode: &Inode, rows_left: &mut
     *rows_left = walk.rows_left;
     Ok((usage.streams.bytes + usage.tables.bytes, usage.after.is_none()))
 }
+
 struct Walk<'a> {
     engines: &'a Engines,
     call: &'a Call,

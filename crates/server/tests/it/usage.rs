@@ -5,7 +5,7 @@ use ballast_api::{Usage, Used};
 use ballast_files::Open;
 use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{ManualClock, Random, Shutdown};
-use ballast_server::http::usage::measure;
+use ballast_server::http::usage::{measure, size};
 use ballast_server::{Budget, Components, Engines, Listeners};
 use ballast_store::MemoryVolume;
 use ballast_streams::testing::BatchBuilder;
@@ -135,6 +135,22 @@ async fn files_streams_and_tables_count_with_what_they_hold() {
     assert_eq!(world.all("/a/b/t", 10_000).await.0, Usage { tables: all.tables, ..Usage::default() });
     assert_eq!(world.all("/a/five", 10_000).await.0, Usage { files: used(1, 5), ..Usage::default() });
     assert_eq!(world.all("/a/empty", 10_000).await.0, Usage::default());
+}
+
+#[tokio::test]
+async fn a_stream_and_a_table_have_a_size_that_is_marked_where_it_is_a_part() {
+    let world = World::new().await;
+    for at in ["/a/s", "/a/b/t"] {
+        let usage = world.part(at, None, 10_000).await;
+        let whole = usage.streams.bytes + usage.tables.bytes;
+        let inode = world.engines.tree.resolve(&world.call, &path(at)).await.unwrap();
+        let mut rows_left = 10_000;
+        assert_eq!(size(&world.engines, &world.call, &inode, &mut rows_left).await.unwrap(), (whole, true), "{at}");
+        assert!(rows_left < 10_000, "{at}");
+        let (part, all) = size(&world.engines, &world.call, &inode, &mut 10).await.unwrap();
+        assert!(part < whole && !all, "{at}: {part} of {whole}");
+        assert_eq!(size(&world.engines, &world.call, &inode, &mut 0).await.unwrap(), (0, false), "{at}");
+    }
 }
 
 #[tokio::test]
