@@ -275,7 +275,7 @@ class MariaDB(Database):
     def __init__(self, directory):
         super().__init__(directory)
         self.programs = {}
-        for program in ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-check", "mariadb-dump"):
+        for program in ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump"):
             self.programs[program] = found(program, "/usr/sbin") or absent(f"{program} (package mariadb-server)")
         self.sysbench = found("sysbench") or absent("sysbench (package sysbench)")
         self.socket = self.own / "mariadb.sock"
@@ -320,12 +320,26 @@ class MariaDB(Database):
 
     def look_at_all(self):
         """Every page and index of every table, and a dump of everything."""
-        said = self.run([self.programs["mariadb-check"], *self.connection, "--check", "--extended", "--all-databases"])
-        for line in said.splitlines():
-            if not line.endswith("OK") and not line.startswith("note"):
-                raise Failed(f"mariadb-check: {line}")
+        tables = {f"{schema}.{table}": options for schema, table, options in self.query(
+            "select table_schema, table_name, create_options from information_schema.tables where "
+            "table_type = 'BASE TABLE' and table_schema not in ('information_schema', 'performance_schema')")}
+        said = self.query(f"check table {', '.join(tables)} extended")
+        for table, options in tables.items():
+            messages = [(sort.lower(), text) for name, _, sort, text in said if name == table]
+            if ("status", "OK") not in messages or not all(allowed(*message, options) for message in messages):
+                raise Failed(f"check table {table} ({options}): {messages}")
         self.run([self.programs["mariadb-dump"], *self.connection, "--single-transaction", "--result-file=/dev/null",
                   "ballast"])
+
+
+def allowed(sort, text, options):
+    """Whether MariaDB may say this of a table whose files are whole."""
+    if sort == "warning":
+        # A table that is not transactional notes in its file that it is open for writing, and a hard end of the
+        # database leaves the note, on any file system: MariaDB recovers none of these tables. The statistics of
+        # the optimizer are such tables of Aria.
+        return text.endswith("closed the table properly") and "transactional=0" in options
+    return sort == "note" or (sort, text) == ("status", "OK")
 
 
 def known(user):

@@ -44,7 +44,7 @@ pub struct Arguments {
 
 /// How a loaded server is brought down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Way {
+pub enum Way {
     /// kill -9 at random instants, under clients of files, streams and tables
     Kill,
     /// kill -9 under PostgreSQL and MariaDB with their data in the mount
@@ -52,17 +52,6 @@ enum Way {
     /// Its disk is filled to the last byte
     Full,
 }
-
-/// Kills in the long run, and on every push.
-const KILLS_LONG: u32 = 1000;
-const KILLS_SHORT: u32 = 20;
-
-/// The same under each database.
-const DATABASE_KILLS_LONG: u32 = 50;
-const DATABASE_KILLS_SHORT: u32 = 3;
-
-/// How often the disk is filled.
-const FILLS: u32 = 10;
 
 /// Kills between two renewals of the objects.
 const KILLS_PER_GENERATION: u32 = 10;
@@ -73,18 +62,21 @@ const LOAD_MS_MAX: u64 = 1500;
 /// One kill in this many comes while the server starts.
 const KILLS_AT_START: u64 = 5;
 
+impl Way {
+    /// Kills, or fillings, in the long run, and on every push.
+    fn times(self) -> (u32, u32) {
+        match self {
+            Self::Kill => (1000, 20),
+            // Under each of them.
+            Self::Databases => (50, 3),
+            Self::Full => (10, 1),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     workspace::build()?;
-    let outcome = match arguments.way {
-        Way::Kill => kill(arguments)?,
-        Way::Databases => kill_under_databases(arguments)?,
-        Way::Full => {
-            let dice = &mut Dice::new(arguments.seed);
-            let fills = arguments.kills.unwrap_or(FILLS);
-            println!("seed {}: the disk is filled {fills} times", dice.seed());
-            full::fill(fills, dice, arguments.keep.as_deref())?
-        }
-    };
+    let outcome = bring_down(arguments)?;
     if let Outcome::Absent(why) = &outcome {
         anyhow::bail!("{why}");
     }
@@ -92,27 +84,24 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 /// What every push runs.
-pub fn short() -> anyhow::Result<Outcome> {
-    kill(&Arguments { way: Way::Kill, kills: Some(KILLS_SHORT), seed: None, keep: None, bucket: None })
+pub fn short(way: Way) -> anyhow::Result<Outcome> {
+    let (_, times) = way.times();
+    bring_down(&Arguments { way, kills: Some(times), seed: None, keep: None, bucket: None })
 }
 
-/// The same under databases.
-pub fn short_databases() -> anyhow::Result<Outcome> {
-    let kills = Some(DATABASE_KILLS_SHORT);
-    kill_under_databases(&Arguments { way: Way::Databases, kills, seed: None, keep: None, bucket: None })
-}
-
-fn kill_under_databases(arguments: &Arguments) -> anyhow::Result<Outcome> {
+fn bring_down(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let dice = &mut Dice::new(arguments.seed);
-    let kills = arguments.kills.unwrap_or(DATABASE_KILLS_LONG);
-    println!("seed {}: {kills} kills under each database", dice.seed());
-    databases::kill(kills, dice, arguments.keep.as_deref())
+    let (times, _) = arguments.way.times();
+    let times = arguments.kills.unwrap_or(times);
+    println!("seed {}: {times} times", dice.seed());
+    match arguments.way {
+        Way::Kill => kill(times, dice, arguments),
+        Way::Databases => databases::kill(times, dice, arguments.keep.as_deref()),
+        Way::Full => full::fill(times, dice, arguments.keep.as_deref()),
+    }
 }
 
-fn kill(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let dice = &mut Dice::new(arguments.seed);
-    let kills = arguments.kills.unwrap_or(KILLS_LONG);
-    println!("seed {}: {kills} kills", dice.seed());
+fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Outcome> {
     let temporary = tempfile::tempdir()?;
     let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&directory)?;

@@ -7,8 +7,9 @@ mod markdown;
 
 pub use machine::python;
 
+use crate::crash::{self, Way};
 use crate::report::{Outcome, Report};
-use crate::{crash, workspace};
+use crate::workspace;
 
 /// Prove everything that is proved on every push
 ///
@@ -16,21 +17,22 @@ use crate::{crash, workspace};
 /// could not check on this machine.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only these steps: machine, format, build, lint, test, documents, crash, databases, clients
+    /// Only these steps: machine, format, build, lint, test, documents, crash, databases, full, clients
     steps: Vec<String>,
 }
 
 type Step = (&'static str, fn() -> anyhow::Result<Outcome>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("machine", machine::prepare),
     ("format", format),
     ("build", build),
     ("lint", lint),
     ("test", test),
     ("documents", documents::run),
-    ("crash", crash::short),
-    ("databases", crash::short_databases),
+    ("crash", || crash::short(Way::Kill)),
+    ("databases", || crash::short(Way::Databases)),
+    ("full", || crash::short(Way::Full)),
     ("clients", clients::run),
 ];
 

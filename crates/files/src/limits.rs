@@ -65,7 +65,7 @@ pub const MOVED_RETRIES_MAX: usize = 16;
 /// Dirty bytes of an open file are written after this time at the latest, as ext4 and XFS do.
 pub const FLUSH_AGE: Duration = Duration::from_secs(5);
 
-/// How often the background looks for files to flush. A closed file is flushed by the next look.
+/// How often the background looks for files to flush. What a close left dirty is flushed by the next look.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Files flushed at once in the background.

@@ -1,7 +1,7 @@
 //! Writing: into memory, and with fsync to stable storage.
 
 use crate::files::NodeRef;
-use crate::limits::{EXTENTS_MAX, FILE_BYTES_MAX, FLUSH_START_BYTES, FLUSH_WAIT_BYTES};
+use crate::limits::{EXTENTS_MAX, FILE_BYTES_MAX, FLUSH_START_BYTES, FLUSH_WAIT_BYTES, SEGMENT_BYTES_MIN};
 use crate::{Error, Files, Handle, Result};
 use ballast_store::Batch;
 use ballast_tree::{Inode, access};
@@ -100,6 +100,28 @@ impl Files {
             Some(node) => self.flush_node(&node).await.map(drop),
             None => Ok(()),
         }
+    }
+
+    /// What a close does, before the handle is released: hands the content to the log, which writes it within a moment
+    /// by itself, and reports what fails at once, or, once a handle, what failed earlier. Waits neither for the log nor
+    /// for what goes past it, which is only started.
+    pub async fn hand_over(&self, handle: &Handle) -> Result<()> {
+        let node = &handle.node;
+        let (dirty, bytes) = {
+            let state = node.state.lock();
+            (state.is_dirty(), state.dirty.bytes())
+        };
+        // Nobody will read a file that has lost its last name, and its release forgets it.
+        if dirty && !self.inner.tree.inode(node.ino).await.is_ok_and(|inode| inode.links == 0) {
+            if bytes as u64 >= SEGMENT_BYTES_MIN || node.turn.try_lock().is_err() {
+                self.flush_soon(node);
+            } else if let Err(error) = self.flush_node(node).await {
+                // This report counts as the handle's.
+                let _ = handle.check();
+                return Err(error);
+            }
+        }
+        handle.check()
     }
 
     /// Returns when every write to the file that returned before, and every change of names and attributes before

@@ -207,7 +207,7 @@ impl Filesystem for Fs {
     ) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
         answer!(self, reply, |ops| ops.create(&who, ino(parent), &name, mode, flags), |(made, handle)| {
-            reply.created(&trust, &made, GENERATION, handle, file_flags())
+            reply.created(&trust, &made, GENERATION, handle, file_flags(flags))
         });
     }
 

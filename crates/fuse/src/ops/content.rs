@@ -27,7 +27,7 @@ impl Ops {
         } else {
             as_caller!(who, call => self.files.open(&call, ino, how))?
         };
-        Ok((self.handles.add(Opened::File(handle)), file_flags()))
+        Ok((self.handles.add(Opened::File(handle)), file_flags(flags)))
     }
 
     pub async fn read(&self, who: &Who, handle: FileHandle, offset: u64, length: u32) -> Done<Bytes> {
@@ -59,11 +59,11 @@ impl Ops {
         Ok(length)
     }
 
-    /// Called when a descriptor is closed: the last word on what was written through it.
+    /// Called when a descriptor is closed that may have been written to: the last word on that.
     pub async fn flush(&self, handle: FileHandle) -> Done<()> {
         let opened = self.handles.get(handle)?;
         match &*opened {
-            Opened::File(file) => Ok(file.check()?),
+            Opened::File(file) => Ok(self.files.hand_over(file).await?),
             Opened::Virtual(file) => Ok(self.virtuals.flush(file).await?),
             Opened::Directory(_) => Ok(()),
         }
@@ -151,8 +151,9 @@ pub(crate) struct Write {
 /// Set by the kernel in the flags of an open by execve(2).
 const FLAG_EXECUTE: i32 = 0x20;
 
-/// The mount is the only way to a file's bytes, so what the kernel has cached stays true; and an error of a flush is
-/// reported by fsync, so that close need not ask.
-pub(crate) fn file_flags() -> FopenFlags {
-    FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
+/// The mount is the only way to a file's bytes, so what the kernel has cached stays true; and a close need not be told
+/// of by who only reads.
+pub(crate) fn file_flags(flags: i32) -> FopenFlags {
+    let reads = flags & libc::O_ACCMODE == libc::O_RDONLY;
+    FopenFlags::FOPEN_KEEP_CACHE | if reads { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() }
 }

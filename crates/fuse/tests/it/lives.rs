@@ -1,8 +1,10 @@
 //! How a mount begins and ends.
 
 use crate::{World, c_path, can_mount, checked, errno};
+use ballast_files::read::join;
 use ballast_fuse::{Error, NoVirtuals};
-use ballast_store::MemoryVolume;
+use ballast_store::{MemoryVolume, Volume};
+use ballast_types::{Call, Ino};
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +30,32 @@ async fn an_unmount_leaves_everything_on_stable_storage() {
     let path = world.at("file");
     let read = tokio::task::spawn_blocking(move || fs::read_to_string(path)).await;
     assert_eq!(read.expect("it does not panic").expect("it is there"), "not synced");
+    mount.unmount().await.expect("it can be unmounted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_file_survives_without_an_fsync() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
+    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let contents = [("small", vec![1; 10]), ("blocks", vec![2; 300_000])];
+    for (name, content) in contents.clone() {
+        let path = world.at(name);
+        let written = tokio::task::spawn_blocking(move || fs::write(path, content)).await;
+        written.expect("it does not panic").expect("it can be written");
+    }
+    // The log does this by itself.
+    world.volume.durable(world.volume.position()).await.expect("the volume is fine");
+    let crashed = World::open(world.volume.crash(), world.path.clone()).await;
+    for (name, content) in contents {
+        let name = name.parse().expect("it is a name");
+        let inode = crashed.tree.lookup(&Call::internal(), Ino::ROOT, &name).await.expect("it is there");
+        let read = crashed.files.read(inode.ino, 0, 1 << 20).await.expect("it can be read");
+        assert_eq!(join(read), content);
+    }
     mount.unmount().await.expect("it can be unmounted");
 }
 
