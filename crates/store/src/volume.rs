@@ -121,7 +121,9 @@ pub trait Volume: Read {
 
     async fn begin(&self, isolation: Isolation) -> Result<Box<dyn Transaction>>;
 
-    /// A cut of the present that stays readable while it is held. Keep it for seconds, not hours.
+    /// A cut of the present. Keep it for seconds, not hours: its rows stay readable while it is held, and what they
+    /// point at for [`CUT_PAYLOAD_KEPT`](crate::limits::CUT_PAYLOAD_KEPT) at least. After that it may have settled or
+    /// gone, and reading it answers `PayloadMoved`: writers, who wait for room in the log, wait for no reader.
     async fn cut(&self) -> Result<Arc<dyn Read>>;
 
     /// Makes a named snapshot of everything committed so far: constant time, durable on return.
