@@ -100,6 +100,7 @@ pub trait Volume: Read {
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>>;
 
     /// Writes the batch. Visible to reads on return; durable when [`Volume::durable`] says so of the position.
+    /// Waits while the log is over its budget, unless the batch holds payload that was let in before.
     /// `PayloadMoved` if a pointer's place is gone; nothing is written then: read the rows again and retry.
     async fn commit(&self, batch: Batch) -> Result<Position>;
 

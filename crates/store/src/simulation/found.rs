@@ -151,3 +151,16 @@ async fn readers_that_hold_cuts_do_not_hold_up_writers() {
     }
     drop(scan);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_whose_payload_was_let_in_commits_however_full_the_log_is() {
+    let world = world();
+    let volume = volume(&world).await;
+    let batch = pointing(255, &volume.append_payload(&[content(7, 500)]).await.unwrap());
+    let others = tokio::spawn(write_much(Arc::clone(&volume)));
+    tokio::time::sleep(PATIENCE).await;
+    assert!(!others.is_finished(), "its payload is in the oldest file, so they wait for it");
+    tokio::time::timeout(PATIENCE, volume.commit(batch)).await.expect("it waits for nobody").unwrap();
+    tokio::time::timeout(PATIENCE, others).await.expect("there is room again").unwrap();
+    assert_eq!(dump(&*volume, false).await.unwrap()[&key(255)].1, [content(7, 500)]);
+}
