@@ -55,6 +55,10 @@ impl Batch {
         self.holds.push(payload.hold.clone());
     }
 
+    pub(crate) fn holds_payload(&self) -> bool {
+        !self.holds.is_empty()
+    }
+
     pub fn delete(&mut self, key: impl Into<Bytes>) {
         self.push(Mutation::Delete { key: key.into() });
     }

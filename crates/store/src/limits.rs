@@ -38,8 +38,11 @@ pub const PACK_ROWS_MAX: usize = 100_000;
 /// Rows taken from a scan at a time by background work.
 pub const SCAN_ROWS: usize = 1024;
 
-/// How often, and how long each time, removing a segment waits for open cuts: 5 s in all.
-pub const CUT_WAITS: usize = 100;
+/// How long an open cut keeps what its rows point at from being removed. Writers wait for it when the log is full,
+/// so it is no longer than they can stand still; and at 200 MB/s the log takes as long to fill.
+pub const CUT_PAYLOAD_KEPT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often removing a segment looks for cuts that may still read it.
 pub const CUT_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Bytes of rows in the log's tail. A restart replays them at 20 to 25 ms a MiB, so this is about 0.2 s; every

@@ -62,6 +62,9 @@ pub trait Transaction: Read {
     fn delete(&self, key: Bytes) -> Result<()>;
     /// Commits the transaction's writes and, in the same batch, `extra`. `Conflict` if another commit got in
     /// the way; nothing is written then. Visible on return, durable when the position is.
+    ///
+    /// Settling rewrites rows that point at payload, and so gets in the way of a transaction that reads or writes
+    /// such a row: try again. Rows of spaces without payload, tables' among them, it never touches.
     async fn commit(self: Box<Self>, extra: Batch) -> Result<Position>;
 }
 
@@ -100,6 +103,7 @@ pub trait Volume: Read {
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>>;
 
     /// Writes the batch. Visible to reads on return; durable when [`Volume::durable`] says so of the position.
+    /// Waits while the log is over its budget, unless the batch holds payload that was let in before.
     /// `PayloadMoved` if a pointer's place is gone; nothing is written then: read the rows again and retry.
     async fn commit(&self, batch: Batch) -> Result<Position>;
 
@@ -121,7 +125,9 @@ pub trait Volume: Read {
 
     async fn begin(&self, isolation: Isolation) -> Result<Box<dyn Transaction>>;
 
-    /// A cut of the present that stays readable while it is held. Keep it for seconds, not hours.
+    /// A cut of the present. Keep it for seconds, not hours: its rows stay readable while it is held, and what they
+    /// point at for [`CUT_PAYLOAD_KEPT`](crate::limits::CUT_PAYLOAD_KEPT) at least. After that it may have settled or
+    /// gone, and reading it answers `PayloadMoved`: writers, who wait for room in the log, wait for no reader.
     async fn cut(&self) -> Result<Arc<dyn Read>>;
 
     /// Makes a named snapshot of everything committed so far: constant time, durable on return.

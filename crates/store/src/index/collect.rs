@@ -44,9 +44,7 @@ pub(crate) async fn collect(inner: &Arc<Inner>) -> Result<Collected> {
     }
     // The rows that let go of the doomed segments must be durable before the segments are gone.
     inner.durable(inner.log().position()).await?;
-    if !inner.cuts.wait_for_none_before(inner.cuts.mark()).await {
-        doomed.clear(); // a long cut is open: the next round comes
-    }
+    inner.cuts.wait_for_none_before(inner.cuts.mark()).await;
     for (place, bytes) in doomed {
         if inner.segments.condemn(place, generation) {
             inner.segments.remove(place).await?;

@@ -1,4 +1,8 @@
-//! Reads of one cut: of a moment of the present, kept readable while it is held.
+//! Reads of one cut: of a moment of the present.
+//!
+//! Its rows stay while it is held: SlateDB keeps them. What they point at in the log or a segment is removed when no
+//! cut is open that was made before, or [`limits::CUT_PAYLOAD_KEPT`] later: a transaction that a client forgot must
+//! not fill the log, behind which every writer would wait.
 
 use super::{Inner, value};
 use crate::volume::{Read, Row, Scan};
@@ -11,6 +15,7 @@ use slatedb::{DbIterator, DbReadOps, DbSnapshot};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The cuts that are open, by the order in which they were made. A place that a cut may still need is
 /// condemned but not removed.
@@ -20,7 +25,8 @@ pub(crate) struct Cuts(Arc<Mutex<OpenCuts>>);
 #[derive(Default)]
 struct OpenCuts {
     next: u64,
-    open: BTreeMap<u64, ()>,
+    /// With the time at which each was made.
+    open: BTreeMap<u64, Instant>,
 }
 
 /// An open cut's place in the order; gone when dropped.
@@ -40,28 +46,26 @@ impl Cuts {
         let mut cuts = self.0.lock();
         let number = cuts.next;
         cuts.next += 1;
-        cuts.open.insert(number, ());
+        cuts.open.insert(number, Instant::now());
         CutTicket { number, cuts: Arc::clone(&self.0) }
     }
 
-    /// A mark such that [`Cuts::none_before`] tells whether all cuts made so far are gone.
+    /// A mark such that [`Cuts::none_before`] tells whether all cuts made so far are gone or old.
     pub fn mark(&self) -> u64 {
         self.0.lock().next
     }
 
-    /// Waits a bounded time for the cuts made before the mark; false if one is still open.
-    pub async fn wait_for_none_before(&self, mark: u64) -> bool {
-        for _ in 0..limits::CUT_WAITS {
-            if self.none_before(mark) {
-                return true;
-            }
+    /// Waits for the cuts made before the mark, but for no longer than they count.
+    pub async fn wait_for_none_before(&self, mark: u64) {
+        while !self.none_before(mark) {
             tokio::time::sleep(limits::CUT_WAIT).await;
         }
-        self.none_before(mark)
     }
 
     pub fn none_before(&self, mark: u64) -> bool {
-        self.0.lock().open.keys().next().is_none_or(|oldest| *oldest >= mark)
+        let cuts = self.0.lock();
+        let youngest = cuts.open.range(..mark).next_back();
+        youngest.is_none_or(|(_, made)| made.elapsed() >= limits::CUT_PAYLOAD_KEPT)
     }
 }
 

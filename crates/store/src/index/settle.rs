@@ -4,7 +4,7 @@
 //! 2. *Condemn* the files: from now on no commit can point into them. Files that a write under way holds stay.
 //! 3. Move the few rows that were committed between the two steps.
 //! 4. Copy what named snapshots still need of them, and *remove* the files when no cut is open that was made
-//!    before.
+//!    before, or a few seconds later.
 //!
 //! A crash anywhere leaves only copies that nothing points at (collected later) and files that are settled again.
 
@@ -39,7 +39,7 @@ pub(crate) struct Settling {
     unread: Mutex<Vec<LogFile>>,
     /// Condemned files out of which the last rows have not been moved yet.
     condemned: Mutex<Vec<LogFile>>,
-    /// Condemned files with the mark of the cuts that may still read them.
+    /// Condemned files with the mark of the cuts that may still read them, for a while.
     retiring: Mutex<Vec<(LogFile, u64)>>,
     /// Writes to spaces with payload since the last round of collecting.
     churn: AtomicU64,

@@ -6,10 +6,24 @@
 //!    an object is lost, and that refuses the open.
 //! 3. The fence of the new epoch is created under the next number. If an object of the earlier writer gets
 //!    there first, it belongs to the log, and the search begins again.
-//! 4. From the fence back, sizes give the start of every object. A number is missing only behind a fence, or
-//!    where replay does not need it: settled objects go in any order.
+//! 4. From the fence back, sizes give the start of every object: each has the number before the next one's, but
+//!    where an epoch begins, whose fence names its own place and the object before it.
+//! 5. Replay needs the objects back to its position. A number may be missing before that, because settled objects
+//!    go; what lies behind such a gap was settled too, or never belonged to the log: *strangers*, which a dead
+//!    writer had under way. They arrive late, in what a fence left free, or under the number of a settled object.
 //!
-//! Cost: one listing, one PUT, and a GET per object near the end and per epoch; in parallel where that is possible.
+//! So numbers and sizes prove nothing by themselves. The rule: the oldest object before a gap must say of itself
+//! what was inferred, else it is taken for behind the gap; and whatever lies behind is asked itself. Going back, an
+//! object is taken if it ends where the one after it starts, or before that.
+//!
+//! This finds every object of the log that is there, in its place. A writer puts an object behind the end of all
+//! that has a lower number: of what it found or wrote itself, and of the one fence that may have come in between,
+//! which is no longer than the group whose number it took. So a stranger overlaps only objects with higher numbers,
+//! which are asked first. One that overlaps nothing is taken for a part of the log. It does no harm: no row points
+//! into it, replay does not come to it, and it goes when it is settled.
+//!
+//! Cost: one listing, one PUT, and a GET per object near the end, per epoch and behind a gap; in parallel where that
+//! is possible.
 
 use super::format::{FileId, GROUP_HEADER_BYTES, GroupHeader, GroupKind};
 use super::on_objects::{Created, FoundObject, ObjectWriter, Objects};
@@ -105,20 +119,32 @@ impl Listing {
         let has = |number: u64| listing.sizes.contains_key(&number);
         let near_gap = |number: u64| !has(number + 1) || !has(number + 2) || !has(number.wrapping_sub(1));
         let wanted = listing.sizes.keys().copied();
-        let wanted: Vec<u64> =
-            wanted.filter(|number| number + 2 * limits::LOG_FENCE_GAP > newest || near_gap(*number)).collect();
-        let read = wanted.into_iter().map(|number| listing.header_of(number));
-        let read: Vec<_> = stream::iter(read).buffer_unordered(limits::LOG_GETS_IN_FLIGHT).try_collect().await?;
-        listing.headers.extend(read.into_iter().flatten());
+        let wanted = wanted.filter(|number| number + 2 * limits::LOG_FENCE_GAP > newest || near_gap(*number)).collect();
+        listing.read_headers(wanted).await?;
         Ok(listing)
     }
 
-    /// The header; `None` if the object went away since it was listed.
-    async fn header_of(&self, number: u64) -> Result<Option<(u64, GroupHeader)>> {
-        match self.objects.header(number).await {
-            Ok(header) => Ok(Some((number, header))),
-            Err(Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+    /// Reads the headers of these objects, but of those that went away since they were listed.
+    async fn read_headers(&mut self, mut numbers: Vec<u64>) -> Result<()> {
+        numbers.retain(|number| !self.headers.contains_key(number));
+        let read = numbers.into_iter().map(|number| self.read_header(number));
+        let read: Vec<_> = stream::iter(read).buffer_unordered(limits::LOG_GETS_IN_FLIGHT).try_collect().await?;
+        self.headers.extend(read.into_iter().flatten());
+        Ok(())
+    }
+
+    async fn read_header(&self, number: u64) -> Result<Option<(u64, GroupHeader)>> {
+        let header = match self.objects.header(number).await {
+            Ok(header) => header,
+            Err(Error::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match self.sizes.get(&number) {
+            Some(size) if *size != header.byte_len() => {
+                let what = format!("it has {size} bytes, and its header says {}", header.byte_len());
+                Err(self.objects.corrupt(number, &what))
+            }
+            _ => Ok(Some((number, header))),
         }
     }
 
@@ -156,79 +182,61 @@ impl Listing {
 
     /// The objects of the log up to the fence, oldest first.
     async fn chain(&mut self, fence: &GroupHeader, replay_after: Position) -> Result<Vec<FoundObject>> {
-        let mut chain = vec![FoundObject { id: fence.id, start: fence.start, end: fence.end() }];
-        let (mut number, mut start, mut epoch) = (fence.id.number, fence.start, fence.id.epoch);
-        loop {
-            let previous = match self.headers.get(&number) {
-                Some(header) => header.previous,
-                // In the middle of an epoch, each number follows the one before.
-                None if self.sizes.contains_key(&(number - 1)) => number - 1,
-                None => self.header(number).await?.previous,
-            };
-            if !self.sizes.contains_key(&previous) {
-                self.header(number).await?;
-            }
-            let Some(size) = self.sizes.get(&previous).copied() else {
-                self.check_start(number, start, chain[chain.len() - 1].id)?;
-                if start > replay_after {
-                    let what = format!("the log before it is gone, from position {}", replay_after.0);
-                    return Err(self.objects.corrupt(number, &what));
-                }
-                let Some(header) = self.older(number, start).await? else { break };
-                chain.push(FoundObject { id: header.id, start: header.start, end: header.end() });
-                (number, start, epoch) = (header.id.number, header.start, header.id.epoch);
-                continue;
-            };
-            if previous + 1 != number {
-                // Numbers are left out behind a fence alone; its header tells so.
-                self.header(previous).await?;
-            }
-            if self.headers.get(&number).is_some_and(|header| header.kind == GroupKind::Fence) {
-                // The object before a fence is of an older epoch.
-                epoch = self.header(previous).await?.id.epoch;
-            }
-            let Some(before) = start.0.checked_sub(size) else {
-                return Err(self.objects.corrupt(previous, &"it is longer than the log before its end"));
-            };
-            chain.push(FoundObject { id: FileId { epoch, number: previous }, start: Position(before), end: start });
-            (number, start) = (previous, Position(before));
-        }
-        chain.reverse();
         if fence.start < replay_after {
             let what = format!("the log ends before it, at {}, and the index at {}", fence.start.0, replay_after.0);
             return Err(self.objects.corrupt(fence.id.number, &what));
         }
+        let (mut chain, mut oldest) = (Vec::new(), FoundObject::from(fence));
+        loop {
+            chain.push(oldest);
+            let Some(before) = self.before(oldest).await? else { break };
+            oldest = before;
+        }
+        // The fence, which is read already, ends this.
+        while self.header(oldest.id.number).await?.as_ref().map(FoundObject::from) != Some(oldest) {
+            chain.pop();
+            oldest = *chain.last().expect("the fence is what it says of itself");
+        }
+        if oldest.start > replay_after {
+            let what = format!("the log before it is gone, from position {}", replay_after.0);
+            return Err(self.objects.corrupt(oldest.id.number, &what));
+        }
+        self.read_headers(self.sizes.range(..oldest.id.number).map(|(number, _)| *number).collect()).await?;
+        for (_, header) in self.headers.range(..oldest.id.number).rev() {
+            if header.end() <= oldest.start {
+                oldest = FoundObject::from(header);
+                chain.push(oldest);
+            }
+        }
+        chain.reverse();
         Ok(chain)
     }
 
-    /// Had an object been lost in the middle, or cut short, the sizes would not add up.
-    fn check_start(&self, number: u64, start: Position, id: FileId) -> Result<()> {
-        match self.headers.get(&number) {
-            Some(header) if header.start == start && header.id == id => Ok(()),
-            _ => Err(self.objects.corrupt(number, &"there is a hole in the log behind it")),
+    /// What seems to be the object before another one; `None` behind a gap.
+    async fn before(&mut self, object: FoundObject) -> Result<Option<FoundObject>> {
+        let header = self.headers.get(&object.id.number);
+        let (number, is_fence) = match header {
+            Some(header) => (header.previous, header.kind == GroupKind::Fence),
+            // In the middle of an epoch, each number follows the one before.
+            None => (object.id.number.saturating_sub(1), false),
+        };
+        let Some(size) = self.sizes.get(&number).copied() else { return Ok(None) };
+        // The object before a fence is of an older epoch, and behind a fence numbers are left out: it must tell.
+        if is_fence || number + 1 != object.id.number || self.headers.contains_key(&number) {
+            let before = self.header(number).await?.filter(|header| header.end() == object.start);
+            let epoch = object.id.epoch;
+            let follows = |header: &GroupHeader| (header.id.epoch < epoch) == is_fence && header.id.epoch <= epoch;
+            return Ok(before.filter(follows).map(|header| FoundObject::from(&header)));
         }
+        let start = object.start.0.checked_sub(size).map(Position);
+        let id = FileId { epoch: object.id.epoch, number };
+        Ok(start.map(|start| FoundObject { id, start, end: object.start }))
     }
 
-    /// The newest object before a number that is missing: kept, perhaps, for a snapshot.
-    async fn older(&mut self, number: u64, start: Position) -> Result<Option<GroupHeader>> {
-        let older: Vec<u64> = self.sizes.range(..number).rev().map(|(older, _)| *older).collect();
-        for older in older {
-            let header = self.header(older).await?;
-            // What a fenced writer left behind its end overlaps with what came after it.
-            if header.end() <= start && header.byte_len() == self.sizes[&older] {
-                return Ok(Some(header));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn header(&mut self, number: u64) -> Result<GroupHeader> {
-        if let Some(header) = self.headers.get(&number) {
-            return Ok(*header);
-        }
-        let header = self.objects.header(number).await?;
-        self.headers.insert(number, header);
-        Ok(header)
+    /// `None` if the object went away since it was listed.
+    async fn header(&mut self, number: u64) -> Result<Option<GroupHeader>> {
+        self.read_headers(vec![number]).await?;
+        Ok(self.headers.get(&number).copied())
     }
 
     /// Removes what fenced writers left behind the end of their epochs.

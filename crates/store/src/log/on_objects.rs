@@ -39,6 +39,12 @@ pub struct FoundObject {
     pub end: Position,
 }
 
+impl From<&GroupHeader> for FoundObject {
+    fn from(header: &GroupHeader) -> Self {
+        Self { id: header.id, start: header.start, end: header.end() }
+    }
+}
+
 /// Who a group's object belongs to.
 enum Owner {
     Us,

@@ -3,7 +3,7 @@
 use super::model::{content, dump};
 use super::world::World;
 use crate::bucket::simulated::Faults;
-use crate::{Batch, Error, IndexedVolume, Payload, Read, Space, Volume};
+use crate::{Batch, Error, IndexedVolume, Isolation, Payload, Read, Space, Volume};
 use bytes::Bytes;
 use futures::FutureExt;
 use std::sync::Arc;
@@ -27,6 +27,17 @@ fn pointing(number: u8, payload: &Payload) -> Batch {
     batch.hold(payload);
     batch.put_with_payload(key(number), Bytes::new(), [payload.pointer]);
     batch
+}
+
+/// Longer than anything takes that does not wait for ever.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Writes several times what the log may hold.
+async fn write_much(volume: Arc<IndexedVolume>) {
+    for number in 0..200 {
+        let payload = volume.append_payload(&[content(1, 3000)]).await.unwrap();
+        volume.commit(pointing(number, &payload)).await.unwrap();
+    }
 }
 
 /// Fills files of the log, so that those before can be settled.
@@ -118,16 +129,38 @@ async fn a_round_of_settling_that_fails_is_finished_by_a_later_one() {
 async fn a_full_log_is_emptied_by_settling_while_writers_wait_for_room() {
     let world = world();
     let volume = volume(&world).await;
-    let writer = tokio::spawn({
-        let volume = Arc::clone(&volume);
-        async move {
-            for number in 0..200 {
-                let payload = volume.append_payload(&[content(1, 3000)]).await.unwrap();
-                volume.commit(pointing(number, &payload)).await.unwrap();
-            }
-        }
-    });
-    let written = tokio::time::timeout(Duration::from_secs(600), writer).await;
-    written.expect("the background task makes room").unwrap();
-    tokio::time::timeout(Duration::from_secs(600), volume.create_snapshot("full")).await.unwrap().unwrap();
+    let written = tokio::time::timeout(PATIENCE, write_much(Arc::clone(&volume))).await;
+    written.expect("the background task makes room");
+    tokio::time::timeout(PATIENCE, volume.create_snapshot("full")).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_hold_cuts_do_not_hold_up_writers() {
+    let world = world();
+    let volume = volume(&world).await;
+    fill(&volume).await;
+    let (cut, transaction) = (volume.cut().await.unwrap(), volume.begin(Isolation::Serializable).await.unwrap());
+    let row = cut.get(&key(200)).await.unwrap().unwrap();
+    let scan = cut.scan(Space::Block.range(&[])).await.unwrap();
+    let written = tokio::time::timeout(PATIENCE, write_much(Arc::clone(&volume))).await;
+    written.expect("no writer waits for a reader");
+    for read in [&*cut as &dyn Read, &*transaction] {
+        assert_eq!(read.get(&key(200)).await.unwrap().as_ref(), Some(&row), "rows stay as they were");
+        assert_eq!(read.get(&key(0)).await.unwrap(), None);
+        assert!(matches!(read.read_payload(&row.pointers[0]).await, Err(Error::PayloadMoved)));
+    }
+    drop(scan);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_whose_payload_was_let_in_commits_however_full_the_log_is() {
+    let world = world();
+    let volume = volume(&world).await;
+    let batch = pointing(255, &volume.append_payload(&[content(7, 500)]).await.unwrap());
+    let others = tokio::spawn(write_much(Arc::clone(&volume)));
+    tokio::time::sleep(PATIENCE).await;
+    assert!(!others.is_finished(), "its payload is in the oldest file, so they wait for it");
+    tokio::time::timeout(PATIENCE, volume.commit(batch)).await.expect("it waits for nobody").unwrap();
+    tokio::time::timeout(PATIENCE, others).await.expect("there is room again").unwrap();
+    assert_eq!(dump(&*volume, false).await.unwrap()[&key(255)].1, [content(7, 500)]);
 }

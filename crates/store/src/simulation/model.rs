@@ -1,12 +1,13 @@
 //! What the volume must hold: every state that it had since the last one known to be durable.
 
 use crate::index::fsck::hex;
-use crate::{Error, KeyRange, Read, Result};
+use crate::{Error, KeyRange, Read, Result, limits};
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Keys with the engine's bytes and the content of all payloads.
 pub type State = BTreeMap<Bytes, Row>;
@@ -163,6 +164,20 @@ pub async fn dump(read: &dyn Read, still: bool) -> anyhow::Result<State> {
             }
             state.insert(row.key, (value.bytes, contents));
         }
+    }
+}
+
+/// The same of a cut that was made at `made`; `None` if it is so old that what it points at may have gone.
+pub async fn dump_cut(cut: &dyn Read, made: Instant) -> anyhow::Result<Option<State>> {
+    let dumped = dump(cut, true).await;
+    match dumped {
+        Err(error)
+            if matches!(error.downcast_ref(), Some(Error::PayloadMoved))
+                && made.elapsed() >= limits::CUT_PAYLOAD_KEPT =>
+        {
+            Ok(None)
+        }
+        dumped => dumped.map(Some),
     }
 }
 

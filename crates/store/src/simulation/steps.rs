@@ -1,7 +1,7 @@
 //! What a server is asked to do, one step after the other, with background work beside it.
 
 use super::Simulation;
-use super::model::{Change, Row, Snapshot, content, dump, patient, same};
+use super::model::{Change, Row, Snapshot, content, dump, dump_cut, patient, same};
 use crate::index::fsck::hex;
 use crate::{Batch, Error, IndexedVolume, Isolation, Payload, Position, Read, Result, Space, Value, Volume};
 use anyhow::{Context, bail, ensure};
@@ -9,10 +9,19 @@ use bytes::Bytes;
 use futures::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 /// Attempts to write a row whose payload moves, before it is said to move for ever.
 const MOVES_MAX: usize = 200;
+
+/// A cut that a reader holds, and what it must show.
+struct Held {
+    made: Instant,
+    cut: Arc<dyn Read>,
+    number: usize,
+    state: Arc<super::model::State>,
+}
 
 /// What a server has under way: gone when it dies.
 #[derive(Default)]
@@ -21,9 +30,9 @@ pub struct UnderWay {
     waits: Vec<(usize, JoinHandle<Result<()>>)>,
     /// Settling, collecting and flushing.
     work: Vec<(&'static str, JoinHandle<Result<()>>)>,
-    cuts: Vec<(usize, Arc<dyn Read>, Arc<super::model::State>)>,
-    /// Payload that is never committed.
-    orphans: Vec<Payload>,
+    cuts: Vec<Held>,
+    /// Writers that append payload and never commit it.
+    orphans: JoinSet<()>,
     position: Position,
 }
 
@@ -35,7 +44,7 @@ impl UnderWay {
     /// Lets go of what a reader or writer holds; background work goes on.
     pub fn let_go(&mut self) {
         self.cuts.clear();
-        self.orphans.clear();
+        self.orphans = JoinSet::new();
         self.waits.clear();
         self.work.clear();
     }
@@ -249,14 +258,15 @@ impl Simulation {
             self.committed(volume, position).await?;
             conflict = other == written || isolation == Isolation::Serializable && other == read;
         }
+        // Settling moves rows with payload, and that conflicts as well.
+        let moves = [&read, &written].into_iter().any(|key| Space::with_payload_of(key).is_some());
         self.model.pending = vec![vec![Change { key: written, row: Some((bytes, Vec::new())) }]];
         match transaction.commit(Batch::new()).await {
             Ok(position) => {
                 ensure!(!conflict, "a transaction overlooked a conflict");
                 self.committed(volume, position).await
             }
-            // Background work may conflict with it as well: it moves rows.
-            Err(Error::Conflict) => {
+            Err(Error::Conflict) if conflict || moves => {
                 self.model.pending.clear();
                 Ok(())
             }
@@ -347,38 +357,44 @@ impl Simulation {
 
     async fn open_cut(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
         if self.under_way.cuts.len() < 2 {
-            let cut = volume.cut().await?;
-            self.under_way.cuts.push((self.model.number(), cut, Arc::clone(self.model.now())));
+            let (made, cut) = (Instant::now(), volume.cut().await?);
+            let (number, state) = (self.model.number(), Arc::clone(self.model.now()));
+            self.under_way.cuts.push(Held { made, cut, number, state });
         }
         Ok(())
     }
 
     /// A cut shows the state in which it was made, whatever happened since.
     async fn read_cut(&mut self) -> anyhow::Result<()> {
-        let Some((number, cut, state)) = self.under_way.cuts.pop() else { return Ok(()) };
-        let found = dump(cut.as_ref(), true).await.with_context(|| format!("the cut of state {number}"))?;
-        same(&found, &state, &format!("the cut of state {number}"))?;
+        let Some(held) = self.under_way.cuts.pop() else { return Ok(()) };
+        let what = format!("the cut of state {}", held.number);
+        let found = dump_cut(held.cut.as_ref(), held.made).await.context(what.clone())?;
+        found.map_or(Ok(()), |found| same(&found, &held.state, &what))?;
         if self.world.one_in(2) {
-            self.under_way.cuts.push((number, cut, state));
+            self.under_way.cuts.push(held);
         }
         Ok(())
     }
 
     pub async fn compare(&self, volume: &IndexedVolume) -> anyhow::Result<()> {
         same(&dump(volume, false).await?, self.model.now(), "the present")?;
-        let cut = volume.cut().await?;
-        same(&dump(cut.as_ref(), true).await?, self.model.now(), "a cut of the present")?;
+        let (made, cut) = (Instant::now(), volume.cut().await?);
+        let found = dump_cut(cut.as_ref(), made).await.context("a cut")?;
+        found.map_or(Ok(()), |found| same(&found, self.model.now(), "a cut of the present"))?;
         let key = self.key();
         let found = patient(async || volume.get(&key).await).await?.map(|value| value.bytes);
         ensure!(found == self.model.now().get(&key).map(|(bytes, _): &Row| bytes.clone()), "row {}", hex(&key));
         Ok(())
     }
 
-    /// Payload that no row will ever point at, held for a while.
+    /// Payload that no row will ever point at: its writer holds it for a while and gives up.
     async fn orphan(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
-        self.under_way.orphans.truncate(1);
         if let Some((payload, _)) = self.payload(volume).await? {
-            self.under_way.orphans.insert(0, payload);
+            let held = Duration::from_millis(self.world.random.below(60_000));
+            self.under_way.orphans.spawn(async move {
+                tokio::time::sleep(held).await;
+                drop(payload);
+            });
         }
         Ok(())
     }

@@ -3,13 +3,14 @@
 use super::basics::{all, open_at, small};
 use super::faulty_store::{Faults, FaultyStore};
 use super::seeds;
+use crate::log::format::{FileId, GroupHeader, GroupKind, put_rows_record};
 use crate::log::{Log, LogFile, Medium, NoListener, Opened, open};
 use crate::{Error, Pointer, Position};
 use ballast_runtime::Random;
 use bytes::Bytes;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,6 +156,76 @@ async fn waiters_wake_in_order_although_creates_finish_in_any_order() {
     }
     futures::future::join_all(tasks).await;
     assert_eq!(*woken.lock(), (0..50).collect::<Vec<_>>());
+}
+
+/// A group that the first writer had under way when the second one's fence took number 68.
+fn late(number: u64, start: Position) -> (GroupHeader, Bytes) {
+    let mut records = Vec::new();
+    put_rows_record(&mut records, 99, &[0; 100]);
+    let header = GroupHeader {
+        kind: GroupKind::Data,
+        id: FileId { epoch: 1, number },
+        start,
+        acknowledged: Position(0),
+        last_seq: 99,
+        rows_end: start,
+        previous: number - 1,
+        next: number + 1,
+        nonce: [1; 16],
+        payload_bytes: 0,
+        record_bytes: records.len() as u32,
+        records_crc: crc32c::crc32c(&records),
+    };
+    (header, Bytes::from([&header.encode()[..], &records].concat()))
+}
+
+/// Two writers' logs of which so many of the oldest objects are gone, and what arrives late then: under the number
+/// of the second one's fence, and behind it.
+#[tokio::test]
+async fn what_a_dead_writer_had_under_way_does_no_harm_whenever_it_arrives() {
+    let store = Arc::new(InMemory::new());
+    let mut rows = Vec::new();
+    for (epoch, seqs) in [(1, 1..=3), (2, 4..=9)] {
+        let Opened { log, .. } = open_at(&on(store.clone()), epoch, Position(0)).await.unwrap();
+        for seq in seqs {
+            rows.push(put(&log, seq, 50).await.unwrap());
+        }
+    }
+    let objects = names(&*store).await;
+    let numbers: Vec<u64> = objects.iter().map(|name| name[name.len() - 20..].parse().unwrap()).collect();
+    assert_eq!(numbers, [1, 65, 66, 67, 68, 132, 133, 134, 135, 136, 137]);
+    let (fence_at, replay_after) = (rows[2].1, rows[5].1);
+    let (first, bytes) = late(68, fence_at);
+    let (second, more) = late(69, first.end());
+    let late = [(68, bytes), (69, more), (70, late(70, second.end()).1)];
+    // Each of the numbers says which of three objects arrive, and whether the fence is removed later than the others.
+    for (settled, arrive, fence_stays) in (0..=8).flat_map(|n| (0..8).flat_map(move |m| [(n, m, false), (n, m, true)]))
+    {
+        let case = format!("{settled} settled, {arrive:03b} arrive, the fence stays: {fence_stays}");
+        let fork = Arc::new(store.fork());
+        for (name, number) in objects[..settled].iter().zip(&numbers) {
+            if !(fence_stays && *number == 68) {
+                fork.delete(&Path::from(name.as_str())).await.unwrap();
+            }
+        }
+        for (_, (number, bytes)) in late.iter().enumerate().filter(|(at, _)| arrive >> at & 1 == 1) {
+            let path = Path::from(format!("volume/log/{number:020}"));
+            let _ = fork.put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await;
+        }
+        let opened = open_at(&on(fork.clone()), 3, replay_after).await;
+        let Opened { log, replay, .. } = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let found: Vec<u64> = all(replay).await.unwrap().iter().map(|record| record.seq).collect();
+        assert_eq!(found, [7, 8, 9], "{case}");
+        for (number, (pointer, _)) in [65, 66, 67, 132, 133, 134, 135, 136, 137].iter().zip(&rows) {
+            let read = log.read_payload(pointer).await;
+            match numbers[settled..].contains(number) {
+                true => assert!(read.is_ok(), "{case}: {number} is there: {read:?}"),
+                false => assert!(matches!(read, Err(Error::PayloadMoved)), "{case}: {number} is gone: {read:?}"),
+            }
+        }
+        log.remove(&log.condemn(log.position())).await.unwrap();
+        assert_eq!(names(&*fork).await, ["volume/log/00000000000000000138"], "{case}");
+    }
 }
 
 /// Lives of writers that overlap: each is overtaken by the next one while it writes.
