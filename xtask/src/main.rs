@@ -5,6 +5,7 @@
 
 mod bench;
 mod crash;
+mod damage;
 mod dist;
 mod docs;
 mod program;
@@ -30,6 +31,7 @@ struct Arguments {
 enum Verb {
     Test(test::Arguments),
     Crash(crash::Arguments),
+    Damage(damage::Arguments),
     Simulate(simulate::Arguments),
     Soak(soak::Arguments),
     Bench(bench::Arguments),
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Crash(arguments) => crash::run(&arguments),
+        Verb::Damage(arguments) => damage::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),

@@ -10,6 +10,7 @@
 //!   that could still read such a row is open ([`settle`], [`collect`]).
 
 pub(crate) mod candidates;
+mod checked;
 mod clock;
 mod collect;
 mod compaction;
@@ -40,6 +41,7 @@ use crate::{Batch, Error, KeyRange, Mutation, Payload, Pointer, Position, Result
 use async_trait::async_trait;
 use ballast_runtime::Clock;
 use bytes::Bytes;
+use checked::CheckedStore;
 use cut::{Cuts, IndexCut};
 use slatedb::{Db, WriteBatch};
 use snapshot::Snapshots;
@@ -55,6 +57,9 @@ pub struct IndexedVolume {
 pub(crate) struct Inner {
     pub id: VolumeId,
     pub db: Db,
+    /// Where the index's objects lie, and their common prefix.
+    pub index: Arc<CheckedStore>,
+    pub index_path: object_store::path::Path,
     pub shared: Arc<Shared>,
     pub segments: Segments,
     pub snapshots: Snapshots,
@@ -182,6 +187,9 @@ fn fenced() -> Error {
 /// SlateDB's error in our words, where nothing more is known.
 pub(crate) fn index_error(error: slatedb::Error) -> Error {
     use slatedb::{CloseReason, ErrorKind};
+    if let Some(damage) = checked::damage_in(&error) {
+        return Error::Corrupt(damage.to_string());
+    }
     let text = error.to_string();
     match error.kind() {
         ErrorKind::Transaction => Error::Conflict,

@@ -58,6 +58,10 @@ pub const INDEX_L0_MAX: usize = 64;
 /// dead server had under way.
 pub const INDEX_OPENS_MAX: u32 = 5;
 
+/// Bytes of a part of an index's table that is uploaded in parts: what SlateDB's come in; S3 wants 5 MiB or more, and
+/// R2 wants them of one size.
+pub const INDEX_PART_BYTES: usize = 10 << 20;
+
 /// Unflushed bytes of one volume's index at which writers wait.
 pub const INDEX_UNFLUSHED_BYTES_MAX: usize = 64 << 20;
 

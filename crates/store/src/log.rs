@@ -228,7 +228,12 @@ impl Log {
 
     /// The records of rows in whole files, read without their payload: what settling looks through.
     pub async fn read_records(&self, file: LogFile) -> Result<Vec<Record>> {
-        self.shared.read_records(file).await
+        self.shared.read_records(file, false).await
+    }
+
+    /// The same, after every byte of the files, also of payload, was compared with its checksum.
+    pub async fn check_records(&self, file: LogFile) -> Result<Vec<Record>> {
+        self.shared.read_records(file, true).await
     }
 
     /// Condemns, from the oldest on, the files that end at or before `position`, up to one with payload of a

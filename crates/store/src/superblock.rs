@@ -16,7 +16,7 @@ use serde_json::json;
 const NAME: &str = "superblock";
 
 /// The format of everything in a bucket. Raised by every change that an older Ballast would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The SlateDB that this Ballast writes with. Its files are compatible between neighbouring minor versions only.
 pub const SLATEDB_VERSION: &str = "0.18.0";
@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn other_formats_are_refused_by_name_and_say_what_to_do() {
         let bucket = bucket();
-        for (version, wanted) in [(0, "format 0"), (2, "newer Ballast")] {
+        for (version, wanted) in [(FORMAT_VERSION - 1, "into a new bucket"), (FORMAT_VERSION + 1, "newer Ballast")] {
             put(&bucket, record::encode(NAME, version, &json!({}))).await;
             let error = Superblock::read(&bucket).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Check every byte of a bucket
 ///
-/// Reads every row, every payload, every segment, every file of the log and every snapshot, and compares checksums.
+/// Reads every object of the index, every row, every payload, every segment, every file of the log and every snapshot,
+/// and compares checksums.
 /// It changes nothing. Stop the server first: the bucket must hold still.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ballast fsck\n  ballast fsck ./data\n  ballast fsck --json s3://bucket/prefix")]
@@ -58,8 +59,15 @@ fn show(report: &FsckReport) -> anyhow::Result<()> {
     }
     let payload = output::bytes(report.payload_bytes);
     output::line(&format!(
-        "checked {} rows, {} payloads of {payload}, {} segments, {} log files with {} records, {} snapshots",
-        report.rows, report.payloads, report.segments, report.log_files, report.log_records, report.snapshots
+        "checked {} rows in {} index objects, {} payloads of {payload}, {} segments, {} log files with {} records, \
+         {} snapshots",
+        report.rows,
+        report.index_objects,
+        report.payloads,
+        report.segments,
+        report.log_files,
+        report.log_records,
+        report.snapshots
     ))?;
     if report.segments_unused > 0 {
         output::line(&format!("{} segments are garbage that the next server removes", report.segments_unused))?;
@@ -70,6 +78,7 @@ fn show(report: &FsckReport) -> anyhow::Result<()> {
 fn json(report: &FsckReport) -> serde_json::Value {
     serde_json::json!({
         "rows": report.rows,
+        "index_objects": report.index_objects,
         "payloads": report.payloads,
         "payload_bytes": report.payload_bytes,
         "segments": report.segments,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The first line is the magic, the kind and the version of the format. The last one is the CRC32C of everything
-//! before it, in hexadecimal. Fields are written and read one by one; unknown ones are an error of the version.
+//! before it, in small hexadecimal digits. Fields are written and read one by one; unknown ones are an error of the version.
 
 use crate::{Error, Result, limits};
 use bytes::Bytes;
@@ -45,7 +45,8 @@ pub(crate) fn decode(kind: &str, name: &str, bytes: &[u8]) -> Result<Record> {
     let body = text.strip_suffix('\n').ok_or_else(|| corrupt("its last line is cut off"))?;
     let (checked, last) = body.rsplit_once('\n').ok_or_else(|| corrupt("it is cut off after its first line"))?;
     let digits = last.strip_prefix("crc32c ");
-    let stored = digits.filter(|digits| digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let stored = digits
+        .filter(|digits| digits.len() == 8 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')));
     let stored = stored.and_then(|digits| u32::from_str_radix(digits, 16).ok());
     let stored = stored.ok_or_else(|| corrupt("its last line is no checksum"))?;
     let computed = crc32c::crc32c(&bytes[..=checked.len()]);
@@ -138,11 +139,8 @@ mod tests {
             for bit in 0..8 {
                 let mut bad = good.to_vec();
                 bad[position] ^= 1 << bit;
-                // The checksum's digits may be written large; nothing else may differ.
-                if !bad.eq_ignore_ascii_case(&good) || position < good.len() - 9 {
-                    let error = decode("trial", "t", &bad).unwrap_err();
-                    assert_eq!(error.kind(), ballast_types::ErrorKind::Corrupt, "byte {position}, bit {bit}");
-                }
+                let error = decode("trial", "t", &bad).unwrap_err();
+                assert_eq!(error.kind(), ballast_types::ErrorKind::Corrupt, "byte {position}, bit {bit}");
             }
             assert!(decode("trial", "t", &good[..position]).is_err(), "cut at {position}");
         }

@@ -1,13 +1,18 @@
-//! Checks a whole volume: every row, every payload, every segment, every file of the log, every snapshot.
+//! Checks a whole volume: every object of the index, every row, every payload, every segment, every file of the log,
+//! every snapshot.
 //!
-//! It reads everything once and changes nothing. The caller owns the volume and writes nothing meanwhile; the
+//! It changes nothing. Cost: the index, the segments and the log are read once as they lie there, whether or not
+//! anything needs them, and once more what rows point at, of the present and of each snapshot. The caller owns the volume and writes nothing meanwhile; the
 //! volume's own settling and collecting wait. What it cannot know, the meaning of rows, the engines check themselves.
 
 use super::{IndexedVolume, Inner};
+use crate::bucket::failure;
 use crate::pointer::Place;
 use crate::volume::Read;
 use crate::{Error, KeyRange, Pointer, Result, Space, limits};
 use bytes::Bytes;
+use futures::StreamExt;
+use object_store::ObjectStore;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -27,6 +32,7 @@ pub struct Report {
     pub payloads: u64,
     pub payload_bytes: u64,
     pub segments: u64,
+    pub index_objects: u64,
     pub log_files: u64,
     pub log_records: u64,
     pub snapshots: u64,
@@ -70,11 +76,15 @@ impl IndexedVolume {
         let stats = crate::Volume::stats(self);
         let total = stats.segment_bytes + stats.log_bytes;
         let mut check = Check { inner, report: Report::default(), total, used: BTreeSet::new(), progress };
+        check.index().await?;
         check.rows("the present", self).await?;
         for entry in inner.snapshots.list() {
             check.report.snapshots += 1;
-            let read = super::snapshot::open(inner, &entry.name).await?;
-            check.rows(&format!("snapshot {:?}", entry.name), read.as_ref()).await?;
+            let of = format!("snapshot {:?}", entry.name);
+            let read = super::snapshot::open(inner, &entry.name).await;
+            if let Some(read) = check.report.note(|| of.clone(), read)? {
+                check.rows(&of, read.as_ref()).await?;
+            }
         }
         check.segments().await?;
         check.log().await?;
@@ -91,9 +101,27 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    async fn index(&mut self) -> Result<()> {
+        let store = &self.inner.index;
+        let mut listed = store.list(Some(&self.inner.index_path));
+        while let Some(object) = listed.next().await {
+            let object = object.map_err(|error| failure("list the index", error))?.location;
+            let damages = match store.damages(&object).await {
+                // Garbage that has just been removed.
+                Err(object_store::Error::NotFound { .. }) => continue,
+                damages => damages.map_err(|error| failure(&format!("read {object}"), error))?,
+            };
+            self.report.index_objects += 1;
+            damages.into_iter().for_each(|damage| self.report.problem(damage.to_string()));
+        }
+        Ok(())
+    }
+
     async fn rows(&mut self, of: &str, read: &dyn Read) -> Result<()> {
         let all = KeyRange { start: Bytes::from_static(&[0]), end: None };
-        let mut scan = read.scan(all).await?;
+        let Some(mut scan) = self.report.note(|| format!("the rows of {of}"), read.scan(all).await)? else {
+            return Ok(());
+        };
         loop {
             let rows = self.report.note(|| format!("a row of {of}"), scan.next(limits::SCAN_ROWS).await)?;
             let rows = rows.unwrap_or_default();
@@ -135,8 +163,8 @@ impl Check<'_> {
             if !self.used.contains(&place) {
                 self.report.segments_unused += 1;
             }
-            let listed = self.inner.segments.list_payloads(place, bytes).await;
-            self.report.note(|| place.to_string(), listed)?;
+            let checked = self.inner.segments.check(place, bytes).await;
+            self.report.note(|| self.inner.segments.path(place).to_string(), checked)?;
         }
         Ok(())
     }
@@ -144,7 +172,7 @@ impl Check<'_> {
     async fn log(&mut self) -> Result<()> {
         for file in self.inner.log().files() {
             self.report.log_files += 1;
-            let records = match self.inner.log().read_records(file).await {
+            let records = match self.inner.log().check_records(file).await {
                 // An earlier server was still removing it when this one opened. A row that needs it was named above.
                 Err(Error::NotFound(_) | Error::PayloadMoved) => continue,
                 records => records,

@@ -1,5 +1,6 @@
 //! Opening volumes: what all volumes of a server share, and what happens between open and close.
 
+use super::checked::{self, CheckedStore};
 use super::clock::IndexClock;
 use super::compaction::{self, IndexPlace};
 use super::cut::Cuts;
@@ -53,6 +54,8 @@ pub struct Components {
 /// The volumes of one server: they share one cache and one set of background tasks.
 pub struct Store {
     components: Components,
+    /// The bucket as SlateDB sees it.
+    index: Arc<CheckedStore>,
     cache: Arc<dyn DbCache>,
     clock: Arc<IndexClock>,
 }
@@ -66,7 +69,8 @@ impl Store {
         let (blocks, meta) = (limits::BLOCK_CACHE_BYTES * 3 / 4, limits::BLOCK_CACHE_BYTES / 4);
         let cache = SplitCache::new().with_block_cache(part(blocks)).with_meta_cache(part(meta));
         let clock = Arc::new(IndexClock::new(&*components.clock));
-        Self { components, cache: Arc::new(cache.build()), clock }
+        let index = Arc::new(CheckedStore::new(Arc::clone(&components.bucket)));
+        Self { components, index, cache: Arc::new(cache.build()), clock }
     }
 
     /// Opens a volume, making it if it is new: fences an earlier owner, replays the log's tail, starts background
@@ -85,6 +89,8 @@ impl Store {
         let inner = Arc::new(Inner {
             id,
             db,
+            index: Arc::clone(&self.index),
+            index_path: index.clone(),
             shared: Arc::clone(&shared),
             segments,
             snapshots: self.snapshots(id, &index),
@@ -95,7 +101,7 @@ impl Store {
         });
         snapshot::load(&inner).await?;
         let place = IndexPlace {
-            store: Arc::clone(&components.bucket),
+            store: Arc::clone(&self.index) as _,
             path: index,
             clock: self.clock.clone(),
             random: components.random.clone(),
@@ -123,7 +129,7 @@ impl Store {
             let shared = Arc::new(Shared::new(components.log.tail_bytes_max));
             let (settings, log) = (components.log.clone(), Arc::clone(&shared));
             let init = LogInit { medium: medium.clone(), settings, shared: log };
-            let built = Db::builder(index.clone(), Arc::clone(&components.bucket))
+            let built = Db::builder(index.clone(), Arc::clone(&self.index) as _)
                 .with_settings(index_settings())
                 .with_db_cache(Arc::clone(&self.cache), id.0)
                 .with_seed(components.random.next_u64())
@@ -131,30 +137,35 @@ impl Store {
                 .with_wal_writer(Box::new(init))
                 .build()
                 .await;
-            match built.map_err(|error| open_error(&shared, error)) {
+            let error = match built {
                 Ok(db) => return Ok((db, shared)),
-                Err(Error::Corrupt(text)) if !shared.has_failed() && attempt < limits::INDEX_OPENS_MAX => {
+                Err(error) => error,
+            };
+            // What is damaged stays so.
+            let is_final = shared.has_failed() || checked::damage_in(&error).is_some();
+            match open_error(&shared, error) {
+                Error::Corrupt(text) if !is_final && attempt < limits::INDEX_OPENS_MAX => {
                     tracing::warn!(attempt, %text, "the index could not be opened: it is tried again");
                     attempt += 1;
                 }
-                Err(error) => return Err(error),
+                error => return Err(error),
             }
         }
     }
 
     fn snapshots(&self, id: VolumeId, index: &Path) -> Snapshots {
-        let (store, cache, path) = (Arc::clone(&self.components.bucket), Arc::clone(&self.cache), index.clone());
+        let (store, cache, path) = (Arc::clone(&self.index), Arc::clone(&self.cache), index.clone());
         let (clock, random) = (self.clock.clone(), self.components.random.clone());
         let reader = move || {
-            DbReader::builder(path.clone(), Arc::clone(&store))
+            DbReader::builder(path.clone(), Arc::clone(&store) as _)
                 .with_db_cache(Arc::clone(&cache), id.0)
                 .with_system_clock(clock.clone())
                 .with_seed(random.next_u64())
         };
-        let (store, path) = (Arc::clone(&self.components.bucket), index.clone());
+        let (store, path) = (Arc::clone(&self.index), index.clone());
         let (clock, random) = (self.clock.clone(), self.components.random.clone());
         let admin = move || {
-            slatedb::admin::Admin::builder(path.clone(), Arc::clone(&store))
+            slatedb::admin::Admin::builder(path.clone(), Arc::clone(&store) as _)
                 .with_system_clock(clock.clone())
                 .with_seed(random.next_u64())
                 .build()

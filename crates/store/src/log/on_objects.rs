@@ -13,7 +13,7 @@
 //!
 //! [`LOG_FENCE_GAP`]: limits::LOG_FENCE_GAP
 
-use super::format::{FileId, GROUP_HEADER_BYTES, GroupHeader};
+use super::format::{Entry, FileId, GROUP_HEADER_BYTES, GroupHeader};
 use super::group::{Group, Writer};
 use super::replay::ReadGroup;
 use crate::bucket::failure;
@@ -95,6 +95,23 @@ impl Objects {
         // A copy: rows that live on must not keep the object, with the payload in it.
         let records = if header.payload_bytes == 0 { records } else { Bytes::copy_from_slice(&records) };
         ReadGroup::new(header, records).map_err(|fault| self.corrupt(number, &fault))
+    }
+
+    /// Compares the payload of a group with its CRCs.
+    pub async fn check_payload(&self, group: &ReadGroup) -> Result<()> {
+        let GroupHeader { id, payload_bytes, .. } = group.header;
+        if payload_bytes == 0 {
+            return Ok(());
+        }
+        let payload = self.read(id.number, GROUP_HEADER_BYTES..group.header.records_at()).await?;
+        let wrong = group.entries.iter().any(|entry| match entry {
+            Entry::Payload { at, length, crc } => {
+                let bytes = payload.get(*at as usize..*at as usize + *length as usize);
+                bytes.is_none_or(|bytes| crc32c::crc32c(bytes) != *crc)
+            }
+            Entry::Rows { .. } => false,
+        });
+        if wrong { Err(self.corrupt(id.number, &"the checksum of its payload is wrong")) } else { Ok(()) }
     }
 
     pub async fn remove(&self, number: u64) -> Result<()> {

@@ -83,7 +83,7 @@ impl Shared {
         }
     }
 
-    pub async fn read_records(&self, file: LogFile) -> Result<Vec<Record>> {
+    pub async fn read_records(&self, file: LogFile, with_payload: bool) -> Result<Vec<Record>> {
         let id = FileId::of(file.place).ok_or_else(|| Error::Invalid(format!("{} is no file", file.place)))?;
         let (start, end, handle) = {
             let state = self.state.lock();
@@ -94,10 +94,15 @@ impl Shared {
             Backend::Disk(_) => {
                 let Some(file) = handle else { return Ok(Vec::new()) };
                 let source = Source { id, path: PathBuf::from(self.name(id)), start, file };
-                blocking(self.is_inline(), move || read_rows(Stretch { source, from: start, to: end })).await?
+                blocking(self.is_inline(), move || read_rows(Stretch { source, from: start, to: end }, with_payload))
+                    .await?
             }
             Backend::Objects(writer) => {
-                Ok(writer.objects.group(FoundObject { id, start, end }).await?.rows().collect())
+                let group = writer.objects.group(FoundObject { id, start, end }).await?;
+                if with_payload {
+                    writer.objects.check_payload(&group).await?;
+                }
+                Ok(group.rows().collect())
             }
         }
     }

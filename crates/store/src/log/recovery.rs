@@ -68,6 +68,7 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
     let mut garbage = Vec::new();
     fence(&**disk, directory, epoch)?;
     let headers = read_headers(&**disk, directory, epoch, &mut garbage)?;
+    let headless: Vec<FileId> = garbage.iter().filter_map(|name| parse_log_name(name)).collect();
     let chain = chain(&headers);
     garbage.extend(headers.keys().filter(|id| !chain.contains_key(id)).map(|id| log_name(*id)));
     let mut files = Vec::new();
@@ -87,6 +88,13 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
                 unstarted.push(source);
             }
         }
+    }
+    if let Some(id) = headless.into_iter().find(|id| was_used(*id, &headers, &files)) {
+        let path = directory.join(log_name(id));
+        return Err(Error::Corrupt(format!(
+            "{}: it has no header, and later files say that it was used",
+            path.display()
+        )));
     }
     set_ends(&mut files, replay_after)?;
     let tail = find_end(&mut files, &unstarted, replay_after)?;
@@ -206,6 +214,13 @@ fn chain(headers: &BTreeMap<FileId, OpenedFile>) -> BTreeMap<FileId, &OpenedFile
         }
     }
     chain
+}
+
+/// Whether a file must have had groups: files are used in order, and an epoch names the last one before it.
+fn was_used(id: FileId, headers: &BTreeMap<FileId, OpenedFile>, files: &[Found]) -> bool {
+    let is_later = |other: FileId| other.epoch == id.epoch && other.number > id.number;
+    let is_named = headers.values().any(|opened| opened.header.previous == Some(id));
+    is_named || files.iter().any(|found| is_later(found.source.id))
 }
 
 /// Where the file starts; `None` if no group was ever written to it.

@@ -254,12 +254,17 @@ fn next_group(reader: &mut GroupReader, to: Position) -> Result<ReadGroup> {
     Ok(group)
 }
 
-/// All records of rows between two positions of a file.
-pub fn read_rows(stretch: Stretch) -> Result<Vec<Record>> {
+/// All records of rows between two positions of a file; `with_payload` also compares all payload with its CRCs.
+pub fn read_rows(stretch: Stretch, with_payload: bool) -> Result<Vec<Record>> {
     let mut reader = GroupReader::new(stretch.source, stretch.from)?;
     let mut records = Vec::new();
     while reader.at < stretch.to {
-        records.extend(next_group(&mut reader, stretch.to)?.rows());
+        let group = next_group(&mut reader, stretch.to)?;
+        if with_payload {
+            let checked = reader.check_payload(&group)?;
+            checked.map_err(|fault| reader.source.corrupt(group.header.start, &fault))?;
+        }
+        records.extend(group.rows());
     }
     Ok(records)
 }

@@ -136,6 +136,22 @@ fn a_flip_at_any_byte_is_named_or_harms_nothing_that_a_later_group_vouches_for()
 }
 
 #[test]
+fn a_file_cut_within_its_header_is_named_even_if_replay_does_not_need_it() {
+    let (disk, _) = small_log(true);
+    let files = log_files(&disk);
+    let end = open_on(&disk.copy(), 9).unwrap().tail.end;
+    for (path, _) in &files[..files.len() - 1] {
+        for at in [0, 1, 300, 511, 512] {
+            let disk = disk.copy();
+            disk.open(path).unwrap().truncate(at).unwrap();
+            let medium = Medium::Disk { disk: Arc::new(disk), directory: PathBuf::from("/log") };
+            let error = block_on(open(medium, 9, end, Arc::new(NoListener), settings())).err();
+            assert!(error.as_ref().is_some_and(|error| is_named(error, path)), "{path:?} cut at {at}: {error:?}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_file_is_a_hole() {
     let (disk, pointers) = small_log(true);
     let files = log_files(&disk);

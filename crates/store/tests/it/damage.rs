@@ -1,0 +1,108 @@
+//! A small volume in a local bucket, with one bit flipped or one file cut, at every byte of every file.
+//!
+//! What must come of it: an error that names the file, from opening, from reading or from fsck; or, where the log may
+//! have been torn, the volume as it was a commit earlier; or the volume as it was, where the byte means nothing
+//! ([`bucket::Sample::meaning`] says which these are, and why). Never another answer, a panic or a hang.
+//!
+//! A push tries every byte of small files and a sample of larger ones; `cargo xtask damage` tries every byte.
+//! `BALLAST_DAMAGE=all` does too, and `BALLAST_SEED` names the sample.
+
+mod bucket;
+
+use ballast_runtime::Random;
+use bucket::{Damage, Found, Meaning, Sample};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Of a file with more bytes than this, the sample has so many; its first and last ones are always in it.
+const SAMPLE: usize = 12;
+const EDGE: usize = 3;
+
+/// Bytes of a file to be tried: all of them, or a sample.
+fn places(bytes: usize, random: &Random) -> Vec<usize> {
+    if std::env::var("BALLAST_DAMAGE").is_ok_and(|all| all == "all") || bytes <= SAMPLE {
+        return (0..bytes).collect();
+    }
+    let mut places: Vec<usize> = (0..EDGE).chain(bytes - EDGE..bytes).collect();
+    places.extend((2 * EDGE..SAMPLE).map(|_| random.below(bytes as u64) as usize));
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("BALLAST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| Random::from_system().next_u64());
+    println!("the sample is of BALLAST_SEED={seed}");
+    seed
+}
+
+/// Tries each damage on as many threads as there are cores; what came of it, by file and outcome.
+fn try_all(sample: &Sample, damages: &[(String, Damage)]) -> BTreeMap<(String, &'static str), usize> {
+    let (next, counts) = (AtomicUsize::new(0), parking_lot::Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, Into::into) {
+            scope.spawn(|| {
+                while let Some((file, damage)) = damages.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = sample.look(file, *damage);
+                    let outcome = judge(sample, file, *damage, &found);
+                    *counts.lock().entry((bucket::kind(file).to_owned(), outcome)).or_default() += 1;
+                }
+            });
+        }
+    });
+    counts.into_inner()
+}
+
+/// What came of it, in a word; panics where it may not be so.
+fn judge(sample: &Sample, file: &str, damage: Damage, found: &Found) -> &'static str {
+    let place = format!("{} volume, {file}, {damage:?}: {found}", sample.what);
+    match (found, sample.meaning(file, damage)) {
+        (Found::Named, Meaning::Needed) => "named",
+        (Found::Commit(commit), Meaning::Torn) => {
+            assert!((sample.commits_sure..=sample.commits).contains(commit), "{place}");
+            "torn"
+        }
+        // What was cut may reach back to what the index knows.
+        (Found::Named, Meaning::Torn) if matches!(damage, Damage::Cut(_)) => "named",
+        (Found::Commit(commit), Meaning::Nothing(why)) if *commit == sample.commits => why,
+        (_, meaning) => panic!("{place}, and should be {meaning:?}"),
+    }
+}
+
+fn print(what: &str, counts: &BTreeMap<(String, &'static str), usize>) -> usize {
+    for ((kind, outcome), count) in counts {
+        println!("{what}, {kind}: {count} times: {outcome}");
+    }
+    counts.iter().filter(|((_, outcome), _)| *outcome == "named").map(|(_, count)| count).sum()
+}
+
+#[test]
+fn a_flip_at_any_byte_of_any_file_is_named_or_means_nothing() {
+    let random = Random::from_seed(seed());
+    for sample in Sample::both() {
+        let mut damages = Vec::new();
+        for (file, bytes) in sample.files() {
+            let flips = places(bytes, &random).into_iter().map(|at| Damage::Flip { at, bit: random.below(8) as u8 });
+            damages.extend(flips.map(|flip| (file.clone(), flip)));
+        }
+        let needed = damages.iter().filter(|(file, damage)| matches!(sample.meaning(file, *damage), Meaning::Needed));
+        let needed = needed.count();
+        let named = print(sample.what, &try_all(&sample, &damages));
+        assert_eq!(named, needed);
+        assert!(needed > 100, "{needed}");
+    }
+}
+
+#[test]
+fn a_cut_of_any_file_is_named_or_recovers_a_prefix_of_the_commits() {
+    let random = Random::from_seed(seed());
+    for sample in Sample::both() {
+        let mut damages = Vec::new();
+        for (file, bytes) in sample.files() {
+            damages.extend(places(bytes, &random).into_iter().map(|at| (file.clone(), Damage::Cut(at))));
+        }
+        let named = print(sample.what, &try_all(&sample, &damages));
+        assert!(named > 50, "{named}");
+    }
+}
