@@ -4,4 +4,5 @@ mod fsck;
 mod gate;
 mod late;
 mod model;
+mod settled;
 mod volumes;
