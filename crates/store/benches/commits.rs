@@ -11,13 +11,13 @@ mod common;
 
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
-use ballast_store::disk::{Disk, Fill, RealDisk, write_all_at};
+use ballast_store::disk::{Disk, Fill, RealDisk};
 use ballast_store::{Batch, Bucket, Components, Gate, IndexedVolume, Position, Space, Store, Volume, VolumeId};
 use bytes::Bytes;
 use common::cpu_seconds;
 use object_store::ObjectStore;
 use slatedb::{Db, WriteBatch};
-use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,8 +76,8 @@ fn key(writer: u64, operation: u64) -> [u8; KEY_BYTES - 1] {
 fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Duration) -> Result<Measured> {
     let path = directory.join("bare");
     let _ = std::fs::remove_file(&path);
-    let file = RealDisk.create(&path)?;
-    file.preallocate(FILE_BYTES, Fill::Zeros)?;
+    RealDisk.create(&path)?.preallocate(FILE_BYTES, Fill::Zeros)?;
+    let file = std::fs::OpenOptions::new().write(true).open(&path)?;
     let data = vec![7; (payload_bytes + ROWS_BYTES) * writers];
     let (mut offset, mut latencies) = (0, Vec::new());
     let (start, cpu) = (Instant::now(), cpu_seconds());
@@ -86,7 +86,7 @@ fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Durati
             offset = 0;
         }
         let began = Instant::now();
-        write_all_at(&*file, &mut [IoSlice::new(&data)], offset)?;
+        file.write_all_at(&data, offset)?;
         file.sync_data()?;
         latencies.push(began.elapsed().as_secs_f64() * 1e3);
         offset += data.len() as u64;

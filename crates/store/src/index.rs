@@ -127,7 +127,11 @@ impl Inner {
             return Ok(Bytes::new());
         }
         match pointer.place {
-            Place::Log { .. } => self.log().read_payload(pointer).await,
+            // In this order: a file of the log is a segment before it leaves the log.
+            Place::Log { .. } => match self.log().read_payload(pointer).await {
+                Err(Error::PayloadMoved) => self.segments.read(pointer).await,
+                read => read,
+            },
             Place::Segment { .. } => self.segments.read(pointer).await,
         }
     }

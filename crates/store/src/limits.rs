@@ -32,6 +32,13 @@ pub const SETTLE_BYTES: usize = SEGMENT_BYTES_MAX;
 /// Rows of one settling transaction: it conflicts with any writer of any of them.
 pub const SETTLE_ROWS: usize = 2048;
 
+/// Rows that settling looks at to tell how much of a file of the log is still used: some 5 ms, and right to a few
+/// percent.
+pub const SETTLE_SAMPLE: usize = 256;
+
+/// Segments that were files of the log and are kept open for reading: 8 GiB of what was read of late.
+pub const SETTLED_FILES_OPEN_MAX: usize = 128;
+
 /// Rows that one round of collecting moves out of half-empty segments.
 pub const PACK_ROWS_MAX: usize = 100_000;
 

@@ -36,6 +36,7 @@ mod read;
 mod recovery;
 mod replay;
 mod settings;
+mod settled;
 mod shared;
 mod state;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use open::{Medium, Opened, open};
 pub use recovery::{Cut, TailReport};
 pub use replay::Replay;
 pub use settings::{Drive, Settings};
+pub(crate) use settled::SettledFiles;
 
 use crate::pointer::Hold;
 use crate::{Error, Payload, Pointer, Position, Result, limits};

@@ -8,11 +8,15 @@
 //! | 4, 4, 4 | number of payloads, bytes of the list, CRC32C of the list; little endian |
 //! | 4 | magic `GSLB` |
 //!
+//! A local volume has another kind beside them: a file of the log that became a segment where it is, with the log's
+//! own bytes (see `log::settled`).
+//!
 //! Rows point at payloads directly; the list at the end is for `fsck` and `inspect`. A segment's name holds the
 //! epoch of the writer that made it, so no two writers ever use the same name. A PUT is durable on return.
 //! Cost: one PUT for up to [`limits::SEGMENT_BYTES_MAX`]; one ranged GET for a read.
 
 use crate::codec::{Reader, put_varint};
+use crate::log::SettledFiles;
 use crate::pointer::{Hold, Place};
 use crate::{Error, Payload, Pointer, Result, limits};
 use bytes::Bytes;
@@ -39,6 +43,10 @@ struct Known {
 }
 
 impl Known {
+    fn found(bytes: u64) -> Self {
+        Self { bytes, hold: Arc::default(), touched: 0, condemned: false }
+    }
+
     fn is_held(&self) -> bool {
         Arc::strong_count(&self.hold) > 1
     }
@@ -51,29 +59,34 @@ pub(crate) struct Segments {
     epoch: u64,
     next: AtomicU64,
     generation: AtomicU64,
-    known: Mutex<BTreeMap<Place, Known>>,
+    /// Segments that were files of the log: their places are of the log.
+    files: SettledFiles,
+    known: Arc<Mutex<BTreeMap<Place, Known>>>,
 }
 
 impl Segments {
     /// Lists what is there. `epoch` must be this writer's own: it makes names that were never used before.
-    pub async fn open(store: Arc<dyn ObjectStore>, prefix: Path, epoch: u64) -> Result<Self> {
+    pub async fn open(store: Arc<dyn ObjectStore>, prefix: Path, epoch: u64, files: SettledFiles) -> Result<Self> {
         let (next, generation) = (AtomicU64::new(1), AtomicU64::new(1));
-        let segments = Self { store, prefix, epoch, next, generation, known: Mutex::default() };
+        let segments = Self { store, prefix, epoch, files, next, generation, known: Arc::default() };
         segments.look_for_strays().await?;
         Ok(segments)
     }
 
     /// Learns of segments that earlier writers were still writing when this one opened: garbage, because their rows
-    /// cannot come any more. One listing.
+    /// cannot come any more. One listing, and one of the files.
     pub async fn look_for_strays(&self) -> Result<()> {
+        let known = Arc::clone(&self.known);
+        for (place, bytes) in self.files.look(move |place| known.lock().contains_key(&place)).await? {
+            self.known.lock().entry(place).or_insert(Known::found(bytes));
+        }
         let mut list = self.store.list(Some(&self.prefix));
         while let Some(meta) = list.try_next().await.map_err(|error| unavailable("list segments", error))? {
             let name = meta.location.filename().unwrap_or_default();
             match parse_name(name) {
                 Some(Place::Segment { epoch, .. }) if epoch == self.epoch => {}
                 Some(place) => {
-                    let found = Known { bytes: meta.size, hold: Arc::default(), touched: 0, condemned: false };
-                    self.known.lock().entry(place).or_insert(found);
+                    self.known.lock().entry(place).or_insert(Known::found(meta.size));
                 }
                 None => {
                     tracing::warn!(object = %meta.location, "an object among the segments is not one: left alone");
@@ -117,27 +130,40 @@ impl Segments {
         Ok(pointers.into_iter().map(|pointer| Payload { pointer, hold: Some(Arc::clone(&hold) as _) }).collect())
     }
 
-    fn expect(&self, place: Place, bytes: u64, hold: Arc<()>) {
+    /// Learns of a segment that is about to be there, or has become one.
+    pub fn expect(&self, place: Place, bytes: u64, hold: Arc<()>) {
         let mut known = self.known.lock();
         let touched = self.generation();
         known.insert(place, Known { bytes, hold, touched, condemned: false });
     }
 
     pub async fn read(&self, pointer: &Pointer) -> Result<Bytes> {
-        let range = pointer.offset..pointer.offset + u64::from(pointer.length);
-        if self.known.lock().get(&pointer.place).is_some_and(|known| known.bytes < range.end) {
-            let path = self.path(pointer.place);
-            return Err(Error::Corrupt(format!("{path} ends before its payload at byte {}", pointer.offset)));
+        let end = pointer.offset + u64::from(pointer.length);
+        if self.known.lock().get(&pointer.place).is_some_and(|known| known.bytes < end) {
+            let name = self.name(pointer.place);
+            return Err(Error::Corrupt(format!("{name} ends before its payload at byte {}", pointer.offset)));
         }
-        let read = self.store.get_range(&self.path(pointer.place), range).await;
-        let bytes = read.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => Error::PayloadMoved,
-            other => unavailable("read a segment", other),
-        })?;
+        let bytes = match pointer.place {
+            Place::Log { .. } => self.files.read(pointer).await?,
+            Place::Segment { .. } => {
+                let read = self.store.get_range(&self.path(pointer.place), pointer.offset..end).await;
+                read.map_err(|error| match error {
+                    object_store::Error::NotFound { .. } => Error::PayloadMoved,
+                    other => unavailable("read a segment", other),
+                })?
+            }
+        };
         if bytes.len() == pointer.length as usize && crc32c::crc32c(&bytes) == pointer.crc {
             return Ok(bytes);
         }
-        Err(Error::Corrupt(format!("payload at byte {} of {}", pointer.offset, self.path(pointer.place))))
+        Err(Error::Corrupt(format!("payload at byte {} of {}", pointer.offset, self.name(pointer.place))))
+    }
+
+    fn name(&self, place: Place) -> String {
+        match place {
+            Place::Log { .. } => self.files.name(place),
+            Place::Segment { .. } => self.path(place).to_string(),
+        }
     }
 
     /// Keeps the segment while a write that points into it is under way; `None` if it is gone or condemned.
@@ -178,9 +204,12 @@ impl Segments {
     }
 
     pub async fn remove(&self, place: Place) -> Result<()> {
-        match self.store.delete(&self.path(place)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(unavailable("remove a segment", error)),
+        match place {
+            Place::Log { .. } => self.files.remove(place).await?,
+            Place::Segment { .. } => match self.store.delete(&self.path(place)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(unavailable("remove a segment", error)),
+            },
         }
         self.known.lock().remove(&place);
         Ok(())
@@ -200,6 +229,9 @@ impl Segments {
 
     /// The pointers that the list at the segment's end names, after checking the list: for `fsck`.
     pub async fn list_payloads(&self, place: Place, bytes: u64) -> Result<Vec<Pointer>> {
+        if matches!(place, Place::Log { .. }) {
+            return self.files.payloads(place).await;
+        }
         let path = self.path(place);
         let short = || Error::Corrupt(format!("{path} is too short for a segment"));
         let read =
@@ -296,10 +328,18 @@ fn decode_list(place: Place, list: Bytes, count: u32) -> Result<Vec<Pointer>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{SimDisk, SimFaults};
+    use crate::{Position, log};
+    use ballast_runtime::Random;
     use object_store::memory::InMemory;
 
     async fn segments(store: &Arc<dyn ObjectStore>, epoch: u64) -> Segments {
-        Segments::open(Arc::clone(store), Path::from("v/segments"), epoch).await.unwrap()
+        let disk = SimDisk::new(Random::from_seed(1), SimFaults::default());
+        let medium = log::Medium::Disk { disk: Arc::new(disk), directory: "/log".into() };
+        let settings = log::Settings { drive: log::Drive::Manual, ..log::Settings::default() };
+        let opened = log::open(medium, epoch, Position(0), Arc::new(log::NoListener), settings).await.unwrap();
+        let files = opened.log.settled_files();
+        Segments::open(Arc::clone(store), Path::from("v/segments"), epoch, files).await.unwrap()
     }
 
     #[tokio::test]

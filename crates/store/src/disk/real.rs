@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Parts of one vectored write: what the kernel takes.
 const PARTS_MAX: usize = 1024;
@@ -14,6 +15,17 @@ const PARTS_MAX: usize = 1024;
 /// Zeros are written and synced in steps of this many bytes, so that a sync of the log that runs at the same
 /// time waits for one step at most.
 const ZERO_STEP_BYTES: usize = 1 << 20;
+
+/// So many bytes at once are written past the system's cache, in steps of this size: the disk begins with the first
+/// while the next is copied, and the pages are used again at once. Filling a file through the cache costs a fresh
+/// page for each of its own, several times the copy, and drives out what somebody may read.
+const UNCACHED_STEP_BYTES: usize = 512 << 10;
+
+/// From Linux 6.14 on, where the file system knows it.
+const RWF_DONTCACHE: libc::c_int = 0x80;
+
+/// A file system here does not know it.
+static UNCACHED_UNKNOWN: AtomicBool = AtomicBool::new(false);
 
 static ZEROS: [u8; ZERO_STEP_BYTES] = [0; ZERO_STEP_BYTES];
 
@@ -68,6 +80,15 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 struct RealFile(File);
 
+impl RealFile {
+    fn pwritev(&self, parts: &[IoSlice<'_>], offset: u64, flags: libc::c_int) -> io::Result<usize> {
+        let (file, first, count) = (self.0.as_raw_fd(), parts.as_ptr().cast(), parts.len() as libc::c_int);
+        // SAFETY: an `IoSlice` has the layout of an `iovec` on Unix, and `count` of them are borrowed here.
+        let written = unsafe { libc::pwritev2(file, first, count, offset.cast_signed(), flags) };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+}
+
 impl DiskFile for RealFile {
     fn byte_len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -94,12 +115,22 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let count = parts.len().min(PARTS_MAX);
-        // SAFETY: an `IoSlice` has the layout of an `iovec` on Unix, and `count` of them are borrowed here.
-        let written = unsafe {
-            libc::pwritev(self.0.as_raw_fd(), parts.as_ptr().cast(), count as libc::c_int, offset.cast_signed())
-        };
-        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+        let mut bytes = 0;
+        let step = parts.iter().take(PARTS_MAX).take_while(|part| {
+            let more = bytes < UNCACHED_STEP_BYTES;
+            bytes += if more { part.len() } else { 0 };
+            more
+        });
+        let parts = &parts[..step.count()];
+        if bytes >= UNCACHED_STEP_BYTES && !UNCACHED_UNKNOWN.load(Ordering::Relaxed) {
+            match self.pwritev(parts, offset, RWF_DONTCACHE) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    UNCACHED_UNKNOWN.store(true, Ordering::Relaxed);
+                }
+                written => return written,
+            }
+        }
+        self.pwritev(parts, offset, 0)
     }
 
     fn sync_data(&self) -> io::Result<()> {

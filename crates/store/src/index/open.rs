@@ -85,7 +85,8 @@ impl Store {
         let replayed_from = crate::Position(db.manifest().replay_after_wal_id());
         let unread = log.files().into_iter().filter(|file| file.start < replayed_from).collect();
         let epoch = db.manifest().writer_epoch();
-        let segments = Segments::open(Arc::clone(&components.bucket), root.join("segments"), epoch).await?;
+        let (bucket, path) = (Arc::clone(&components.bucket), root.join("segments"));
+        let segments = Segments::open(bucket, path, epoch, log.settled_files()).await?;
         let inner = Arc::new(Inner {
             id,
             db,
@@ -97,7 +98,7 @@ impl Store {
             cuts: Cuts::default(),
             clock: Arc::clone(&components.clock),
             gate: Arc::clone(&components.gate),
-            settling: settle::Settling::new(unread, components.log.settle_bytes),
+            settling: settle::Settling::new(unread, &components.log),
         });
         snapshot::load(&inner).await?;
         let place = IndexPlace {

@@ -7,7 +7,7 @@ use super::{Inner, transaction};
 use crate::pointer::Place;
 use crate::{Error, Pointer, Result, Value, limits};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
@@ -15,9 +15,7 @@ pub(crate) struct Moved {
     pub rows: u64,
     pub bytes: u64,
     /// Keys whose rows changed under the move: to be looked at again.
-    pub changed: Vec<Bytes>,
-    /// Keys that point into places that were not wanted.
-    pub unwanted: Vec<Bytes>,
+    pub changed: BTreeSet<Bytes>,
 }
 
 /// Moves what the rows of these keys have in `wanted` places. Neighbouring keys lie together afterwards.
@@ -34,9 +32,6 @@ pub(crate) async fn move_rows(
         let size: usize =
             value.pointers.iter().filter(|pointer| wanted(pointer.place)).map(|pointer| pointer.length as usize).sum();
         if !value.pointers.iter().any(|pointer| wanted(pointer.place)) {
-            if !value.pointers.is_empty() {
-                moved.unwanted.push(key);
-            }
             continue;
         }
         batch.push((key, value));
@@ -70,7 +65,7 @@ async fn move_batch(
                     payloads.push((*pointer, bytes));
                 }
                 Err(Error::PayloadMoved) => {
-                    moved.changed.push(key);
+                    moved.changed.insert(key);
                     continue 'rows;
                 }
                 Err(error) => return Err(error),

@@ -1,5 +1,7 @@
 //! Settling: live payload leaves the log's old files, and the files go.
 //!
+//! A full file whose payload is mostly used becomes a segment as it is; see `log::settled`. The others are emptied:
+//!
 //! 1. *Move* what the candidates point to in old files into segments. Writers go on; what they touch stays.
 //! 2. *Condemn* the files: from now on no commit can point into them. Files that a write under way holds stay.
 //! 3. Move the few rows that were committed between the two steps.
@@ -8,11 +10,12 @@
 //!
 //! A crash anywhere leaves only copies that nothing points at (collected later) and files that are settled again.
 
-use super::candidates::is_in_log;
+use super::candidates::log_places;
 use super::{Inner, relocate, rows, snapshot, value};
-use crate::log::LogFile;
+use crate::log::{self, LogFile};
 use crate::pointer::Place;
-use crate::{Batch, Error, Mutation, Position, Result, Space};
+use crate::{Batch, Error, Mutation, Position, Result, Space, limits};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use slatedb::ValueDeletable;
 use std::collections::BTreeSet;
@@ -26,6 +29,8 @@ pub struct Settled {
     pub rows: u64,
     pub bytes: u64,
     pub files_removed: u64,
+    /// Files that became segments as they are.
+    pub files_kept: u64,
 }
 
 /// The state of settling and collecting of one volume.
@@ -45,13 +50,16 @@ pub(crate) struct Settling {
     churn: AtomicU64,
     /// Bytes of the log before the background task settles.
     pub log_bytes: u64,
+    /// Bytes of a full file of the log.
+    file_bytes: u64,
     /// Held by the volume's background task.
     stopped: tokio_util::sync::CancellationToken,
 }
 
 impl Settling {
-    pub fn new(unread: Vec<LogFile>, log_bytes: u64) -> Self {
-        Self { unread: Mutex::new(unread), log_bytes, ..Self::default() }
+    pub fn new(unread: Vec<LogFile>, settings: &log::Settings) -> Self {
+        let (log_bytes, file_bytes) = (settings.settle_bytes, settings.file_bytes);
+        Self { unread: Mutex::new(unread), log_bytes, file_bytes, ..Self::default() }
     }
 
     pub fn note_churn(&self, mutations: &[Mutation]) {
@@ -96,12 +104,27 @@ pub(crate) async fn settle(inner: &Arc<Inner>) -> Result<Settled> {
     inner.check()?;
     let mut settled = Settled::default();
     let target = target(inner).await?;
-    let old: BTreeSet<Place> = old_files(inner, target).flat_map(|file| inner.log().places(file)).collect();
-    if !old.is_empty() {
+    inner.shared.candidates.retain(|place| inner.log().contains(place));
+    if old_files(inner, target).next().is_some() {
         read_unread(inner).await?;
-        move_candidates(inner, &old, &mut settled).await?;
     }
-    condemn(inner, target, &mut settled).await?;
+    if !inner.settling.condemned.lock().is_empty() {
+        condemn(inner, Position(0), &mut settled).await?; // A round has failed before they were empty.
+    }
+    // From the oldest on: the record of a row that points into a file lies in that file or in a later one, and
+    // after a restart the candidates are found by these records.
+    loop {
+        keep_files(inner, target, &mut settled).await?;
+        let copied = files_to_copy(inner, target).await?;
+        let places = copied.iter().flat_map(|file| inner.log().places(*file)).collect();
+        move_candidates(inner, &places, &mut settled).await?;
+        let end = copied.last().map_or(Position(0), |file| file.end);
+        condemn(inner, end, &mut settled).await?;
+        let oldest = old_files(inner, target).next();
+        if copied.is_empty() || oldest.is_none() || oldest == copied.first().copied() {
+            break;
+        }
+    }
     settled.files_removed = remove_retired(inner).await?;
     Ok(settled)
 }
@@ -135,10 +158,9 @@ async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
         };
         for record in records {
             for row in rows::decode(&record)? {
-                if let ValueDeletable::Value(bytes) = &row.value
-                    && is_in_log(&value::decode_pointers(bytes)?)
-                {
-                    inner.shared.candidates.note(std::slice::from_ref(&row.key));
+                if let ValueDeletable::Value(bytes) = &row.value {
+                    let pointers = value::decode_pointers(bytes)?;
+                    inner.shared.candidates.note(log_places(&pointers).map(|place| (place, row.key.clone())));
                 }
             }
         }
@@ -148,13 +170,64 @@ async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
     Ok(())
 }
 
+/// Makes the oldest files segments as they are, up to one that is not worth it.
+async fn keep_files(inner: &Arc<Inner>, target: Position, settled: &mut Settled) -> Result<()> {
+    for file in old_files(inner, target) {
+        if !is_worth_keeping(inner, file).await? {
+            break;
+        }
+        let Some((bytes, hold)) = inner.log().settle_file(file.place).await? else { break };
+        inner.segments.expect(file.place, bytes, hold);
+        inner.log().forget(file.place);
+        settled.files_kept += 1;
+    }
+    Ok(())
+}
+
+/// The oldest files, up to one that is worth keeping.
+async fn files_to_copy(inner: &Arc<Inner>, target: Position) -> Result<Vec<LogFile>> {
+    let mut files = Vec::new();
+    for file in old_files(inner, target) {
+        if is_worth_keeping(inner, file).await? {
+            break;
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// At least half of a full file is still used, so that neither dead bytes nor small segments become many.
+async fn is_worth_keeping(inner: &Arc<Inner>, file: LogFile) -> Result<bool> {
+    Ok(inner.log().is_files() && 2 * used_bytes(inner, file.place).await? >= inner.settling.file_bytes)
+}
+
+/// Bytes of payload in a file that rows point at: an estimate from some of the rows.
+async fn used_bytes(inner: &Arc<Inner>, place: Place) -> Result<u64> {
+    let (count, keys) = inner.shared.candidates.sample(place, limits::SETTLE_SAMPLE);
+    let (mut used, looked_at) = (0, keys.len().max(1) as u64);
+    for key in keys {
+        let pointers = inner.get(&key).await?.map(|value| value.pointers).unwrap_or_default();
+        let inside = pointers.iter().filter(|pointer| pointer.place == place);
+        used += inside.map(|pointer| u64::from(pointer.length)).sum::<u64>();
+    }
+    Ok(used * count as u64 / looked_at)
+}
+
 /// Moves what lies in `places`; the keys of rows that changed meanwhile become candidates again.
 async fn move_candidates(inner: &Arc<Inner>, places: &BTreeSet<Place>, settled: &mut Settled) -> Result<bool> {
-    let keys = inner.shared.candidates.take();
-    let moved = relocate::move_rows(inner, keys.iter().cloned(), &|place| places.contains(&place)).await;
-    let moved = moved.inspect_err(|_| inner.shared.candidates.put_back(keys.iter().cloned()))?;
+    let mut taken = inner.shared.candidates.take(places);
+    // In key order: neighbours become neighbours in a segment.
+    let keys: BTreeSet<Bytes> = taken.values().flatten().cloned().collect();
+    let moved = match relocate::move_rows(inner, keys, &|place| places.contains(&place)).await {
+        Ok(moved) => moved,
+        Err(error) => {
+            inner.shared.candidates.put_back(taken);
+            return Err(error);
+        }
+    };
     let unfinished = !moved.changed.is_empty();
-    inner.shared.candidates.put_back(moved.changed.into_iter().chain(moved.unwanted));
+    taken.values_mut().for_each(|keys| keys.retain(|key| moved.changed.contains(key)));
+    inner.shared.candidates.put_back(taken);
     settled.rows += moved.rows;
     settled.bytes += moved.bytes;
     Ok(unfinished)
@@ -163,7 +236,7 @@ async fn move_candidates(inner: &Arc<Inner>, places: &BTreeSet<Place>, settled: 
 async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) -> Result<()> {
     let _condemning = inner.settling.condemning.write().await;
     let condemned = {
-        // Also those of a round that failed here.
+        // Also those of a round that failed below.
         let mut condemned = inner.settling.condemned.lock();
         condemned.extend(inner.log().condemn(target));
         condemned.clone()

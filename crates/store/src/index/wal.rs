@@ -5,7 +5,7 @@
 //! when to flush: the log's committer does, and tells SlateDB through the observer. What SlateDB calls the id
 //! of a WAL file is here the [`Position`] at the end of a group that holds rows.
 
-use super::candidates::{Candidates, is_in_log};
+use super::candidates::{Candidates, log_places};
 use super::{rows, value};
 use crate::log::{self, DurableGroup, Log, LogListener, Medium, Replay};
 use crate::{Error, Position};
@@ -189,10 +189,9 @@ impl WalIterator for LogReplay {
         for record in &records {
             self.shared.row_bytes.fetch_add(record.rows.len() as u64, Ordering::Relaxed);
             for row in rows::decode(record).map_err(|error| self.shared.failed(error))? {
-                if let ValueDeletable::Value(bytes) = &row.value
-                    && is_in_log(&value::decode_pointers(bytes).map_err(|error| self.shared.failed(error))?)
-                {
-                    self.shared.candidates.note(std::slice::from_ref(&row.key));
+                if let ValueDeletable::Value(bytes) = &row.value {
+                    let pointers = value::decode_pointers(bytes).map_err(|error| self.shared.failed(error))?;
+                    self.shared.candidates.note(log_places(&pointers).map(|place| (place, row.key.clone())));
                 }
                 replayed.push(row);
             }

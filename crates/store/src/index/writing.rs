@@ -6,7 +6,7 @@
 //! its holds: its rows become visible all the same.
 
 use super::Inner;
-use super::candidates::is_in_log;
+use super::candidates::log_places;
 use crate::pointer::{Hold, Place};
 use crate::{Error, Pointer, Result};
 use bytes::Bytes;
@@ -18,27 +18,24 @@ use std::task::{Context, Poll};
 
 pub(super) struct Writing {
     pub inner: Arc<Inner>,
-    /// Keys of rows that will point into the log.
-    keys: Vec<Bytes>,
+    /// Rows that will point into the log.
+    keys: Vec<(Place, Bytes)>,
     _held: Vec<(Place, Hold)>,
 }
 
 impl Writing {
     /// Takes a hold on every place that the rows point into; `PayloadMoved` if one is gone or going.
     pub fn new<'a>(inner: &Arc<Inner>, rows: impl Iterator<Item = (&'a Bytes, &'a [Pointer])>) -> Result<Self> {
-        let (mut keys, mut held): (Vec<Bytes>, Vec<(Place, Hold)>) = Default::default();
+        let mut keys: Vec<(Place, Bytes)> = Vec::new();
+        let mut held: Vec<(Place, Hold)> = Vec::new();
         for (key, pointers) in rows {
-            if is_in_log(pointers) {
-                keys.push(key.clone());
-            }
+            keys.extend(log_places(pointers).map(|place| (place, key.clone())));
             for pointer in pointers {
                 if held.iter().any(|(place, _)| *place == pointer.place) {
                     continue;
                 }
-                let hold = match pointer.place {
-                    Place::Log { .. } => inner.log().hold(pointer),
-                    Place::Segment { .. } => inner.segments.hold(pointer.place),
-                };
+                // In this order: a file of the log is a segment before it leaves the log.
+                let hold = inner.log().hold(pointer).or_else(|| inner.segments.hold(pointer.place));
                 if hold.is_none() {
                     return Err(Error::PayloadMoved);
                 }
@@ -49,7 +46,7 @@ impl Writing {
     }
 
     pub fn is_visible(&mut self) {
-        self.inner.shared.candidates.note(&self.keys);
+        self.inner.shared.candidates.note(self.keys.drain(..));
     }
 }
 

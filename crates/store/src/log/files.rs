@@ -121,6 +121,16 @@ impl Files {
     /// Takes a condemned file out; `None` if it is not condemned.
     pub fn take_condemned(&mut self, id: FileId) -> Option<FileEntry> {
         self.entries.get(&id).filter(|entry| entry.condemned)?;
+        self.remove(id)
+    }
+
+    /// What it takes to make a file a segment: its handle, and its hold. `None` if it must stay in the log.
+    pub fn for_segment(&self, id: FileId) -> Option<(Arc<dyn DiskFile>, Arc<()>)> {
+        let entry = self.entries.get(&id).filter(|entry| !entry.condemned && !entry.is_open)?;
+        Some((Arc::clone(entry.handle.as_ref()?), Arc::clone(&entry.hold)))
+    }
+
+    pub fn remove(&mut self, id: FileId) -> Option<FileEntry> {
         let entry = self.entries.remove(&id)?;
         self.bytes -= entry.bytes;
         Some(entry)

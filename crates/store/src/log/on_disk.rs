@@ -11,6 +11,7 @@
 //! groups it is not: metadata costs little beside them, and every byte would be written twice. A file that is not
 //! needed any more is kept as `free-<epoch>-<number>` and becomes a later one: that spares the zeros, half of all
 //! that would be written. What it held belongs to another file by its headers, so nobody takes it for the log's.
+//! For `settled-<epoch>-<number>` see `settled`.
 
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, FileId};
 use super::group::{Group, Writer};
@@ -38,6 +39,14 @@ pub fn writer_name(epoch: u64) -> String {
 
 fn free_name(id: FileId) -> String {
     format!("free-{:010}-{:010}", id.epoch, id.number)
+}
+
+fn settled_name(id: FileId) -> String {
+    format!("settled-{:010}-{:010}", id.epoch, id.number)
+}
+
+pub fn parse_settled_name(name: &str) -> Option<FileId> {
+    parse_log_name(&format!("log-{}", name.strip_prefix("settled-")?))
 }
 
 pub fn is_free_name(name: &str) -> bool {
@@ -314,15 +323,65 @@ impl DiskLog {
                 Err(error) => tracing::debug!(path = %path.display(), %error, "not kept"),
             }
         }
-        match self.maker.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("removing", &path, error)),
-            _ => Ok(()),
+        remove_file(self.disk(), &path)
+    }
+
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.maker.disk
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.maker.directory
+    }
+
+    /// Gives a file of the log the name of a segment, durably. Done again after it failed half-way, it does no harm.
+    pub fn settle(&self, id: FileId) -> Result<()> {
+        let (from, to) = (self.maker.path(id), self.settled_path(id));
+        let settle = || {
+            match self.disk().rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.disk().exists(&to)? => {}
+                renamed => renamed?,
+            }
+            self.disk().sync_directory(self.directory())
+        };
+        settle().map_err(|error| io_error("renaming", &from, error))
+    }
+
+    pub fn settled_path(&self, id: FileId) -> PathBuf {
+        self.directory().join(settled_name(id))
+    }
+
+    /// `None` if it is gone.
+    pub fn open_settled(&self, id: FileId) -> Result<Option<Arc<dyn DiskFile>>> {
+        let path = self.settled_path(id);
+        match self.disk().open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(|error| io_error("opening", &path, error)),
         }
+    }
+
+    pub fn remove_settled(&self, id: FileId) -> Result<()> {
+        remove_file(self.disk(), &self.settled_path(id))
     }
 
     pub fn name(&self, id: FileId) -> String {
         self.maker.path(id).display().to_string()
     }
+}
+
+/// Removes a file, unless it is gone.
+pub fn remove_file(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("removing", path, error)),
+        _ => Ok(()),
+    }
+}
+
+pub fn read_block(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>> {
+    let mut block = vec![0; BLOCK_BYTES as usize];
+    let read = disk::read_full_at(file, &mut block, offset).map_err(|error| io_error("reading", path, error))?;
+    block.truncate(read);
+    Ok(block)
 }
 
 /// The error of a writer whose right is gone.

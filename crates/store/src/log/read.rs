@@ -27,8 +27,8 @@ impl Shared {
         let bytes = match (bytes, &self.backend) {
             (Some(bytes), _) => bytes,
             (None, Backend::Disk(_)) => {
-                let handle = handle.ok_or_else(|| self.damaged(id, pointer, "the file is not open"))?;
-                self.read_file(id, handle, pointer).await?
+                let handle = handle.ok_or_else(|| damaged(&self.name(id), pointer, "the file is not open"))?;
+                self.read_file(|| self.name(id), handle, pointer).await?
             }
             (None, Backend::Objects(writer)) => {
                 let range = pointer.offset..pointer.offset + u64::from(pointer.length);
@@ -36,18 +36,24 @@ impl Shared {
                     Err(Error::NotFound(_)) if self.state.lock().files.get(id).is_none() => {
                         return Err(Error::PayloadMoved);
                     }
-                    Err(Error::NotFound(_)) => return Err(self.damaged(id, pointer, "the object is gone")),
+                    Err(Error::NotFound(_)) => return Err(damaged(&self.name(id), pointer, "the object is gone")),
                     read => read?,
                 }
             }
         };
         if crc32c::crc32c(&bytes) != pointer.crc {
-            return Err(self.damaged(id, pointer, "its checksum is wrong"));
+            return Err(damaged(&self.name(id), pointer, "its checksum is wrong"));
         }
         Ok(bytes)
     }
 
-    async fn read_file(&self, id: FileId, handle: Arc<dyn DiskFile>, pointer: &Pointer) -> Result<Bytes> {
+    /// Reads from a file that may have another name than the log's.
+    pub async fn read_file(
+        &self,
+        name: impl FnOnce() -> String,
+        handle: Arc<dyn DiskFile>,
+        pointer: &Pointer,
+    ) -> Result<Bytes> {
         let (length, offset) = (pointer.length as usize, pointer.offset);
         let mut buffer = BytesMut::zeroed(length);
         // Usually it was written a moment ago, and the system still has it: no thread has to wait then.
@@ -66,14 +72,9 @@ impl Shared {
         };
         match read {
             Ok(read) if read == length => Ok(buffer.freeze()),
-            Ok(_) => Err(self.damaged(id, pointer, "the file ends before it")),
-            Err(error) => Err(Error::unavailable(format!("reading {}", self.name(id)), error)),
+            Ok(_) => Err(damaged(&name(), pointer, "the file ends before it")),
+            Err(error) => Err(Error::unavailable(format!("reading {}", name()), error)),
         }
-    }
-
-    fn damaged(&self, id: FileId, pointer: &Pointer, what: &str) -> Error {
-        let (name, Pointer { offset, length, .. }) = (self.name(id), pointer);
-        Error::Corrupt(format!("{name}, the payload of {length} bytes at byte {offset}: {what}"))
     }
 
     fn name(&self, id: FileId) -> String {
@@ -128,6 +129,10 @@ impl Shared {
             Backend::Objects(_) => {}
         }
     }
+}
+
+fn damaged(name: &str, Pointer { offset, length, .. }: &Pointer, what: &str) -> Error {
+    Error::Corrupt(format!("{name}, the payload of {length} bytes at byte {offset}: {what}"))
 }
 
 /// The payload, if its group is not durable yet.

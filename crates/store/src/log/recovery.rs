@@ -13,12 +13,15 @@
 //! The cut stands in the header of the new epoch's first file, so it is never made twice.
 
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, Fault, FileHeader, FileId, GroupHeader, GroupKind};
-use super::on_disk::{io_error, is_free_name, log_name, offset_of, parse_log_name, parse_writer_name, writer_name};
+use super::on_disk::{
+    io_error, is_free_name, log_name, offset_of, parse_log_name, parse_settled_name, parse_writer_name, read_block,
+    remove_file, writer_name,
+};
 use super::replay::{GroupReader, ReadGroup, Source};
 use crate::disk::{self, Disk, DiskFile};
 use crate::{Error, Position, Result};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes read at once in search of groups behind a torn one.
@@ -132,13 +135,7 @@ fn fence(disk: &dyn Disk, directory: &Path, epoch: u64) -> Result<()> {
         return Err(Error::Fenced(format!("epoch {later} has taken the log over from epoch {epoch}")));
     }
     for older in writers.filter(|other| *other < epoch) {
-        let path = directory.join(writer_name(older));
-        match disk.remove(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io_error("removing", &path, error));
-            }
-            _ => {}
-        }
+        remove_file(disk, &directory.join(writer_name(older)))?;
     }
     Ok(())
 }
@@ -158,12 +155,17 @@ fn read_headers(
 ) -> Result<BTreeMap<FileId, OpenedFile>> {
     let mut opened = BTreeMap::new();
     let names = disk.list(directory).map_err(|error| io_error("listing", directory, error))?;
+    let settled: BTreeSet<FileId> = names.iter().filter_map(|name| parse_settled_name(name)).collect();
     for name in names {
         if is_free_name(&name) {
             garbage.push(name);
             continue;
         }
         let Some(id) = parse_log_name(&name).filter(|id| id.epoch < epoch) else { continue };
+        if settled.contains(&id) {
+            garbage.push(name); // It has both names, and is a segment.
+            continue;
+        }
         let path = directory.join(&name);
         let file = match disk.open(&path) {
             Ok(file) => file,
@@ -190,13 +192,6 @@ fn read_headers(
         garbage.push(name);
     }
     Ok(opened)
-}
-
-fn read_block(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>> {
-    let mut block = vec![0; BLOCK_BYTES as usize];
-    let read = disk::read_full_at(file, &mut block, offset).map_err(|error| io_error("reading", path, error))?;
-    block.truncate(read);
-    Ok(block)
 }
 
 /// The files that belong to the log: those of the newest epoch, then back from epoch to epoch.
@@ -405,13 +400,7 @@ pub fn clean(disk: &dyn Disk, directory: &Path, recovered: &Recovered) -> Result
         }
     }
     for name in &recovered.garbage {
-        let path: PathBuf = directory.join(name);
-        match disk.remove(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io_error("removing", &path, error));
-            }
-            _ => {}
-        }
+        remove_file(disk, &directory.join(name))?;
     }
     Ok(())
 }

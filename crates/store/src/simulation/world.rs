@@ -91,7 +91,8 @@ impl World {
     pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
         let random = Random::from_seed(self.random.next_u64());
         let log = log::Settings {
-            file_bytes: 16 << 10,
+            // Small ones are soon full, and become segments.
+            file_bytes: [4 << 10, 16 << 10][random.below(2) as usize],
             first_file_bytes: 4 << 10,
             budget_bytes: 192 << 10,
             group_bytes_max: 16 << 10,

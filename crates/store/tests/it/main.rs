@@ -5,4 +5,5 @@ mod fsck;
 mod gate;
 mod late;
 mod model;
+mod settled;
 mod volumes;

@@ -1,0 +1,155 @@
+//! Files of the log that became segments where they are: `settled-<epoch>-<number>`, beside the log's files.
+//!
+//! A full file whose bytes are mostly payload that is still used need not be copied into segments: it gets another
+//! name and is a segment from then on. Pointers into it stay as they are, and the log, which looks for `log-…` alone,
+//! knows it no more. Its rows were in the index before, so that no replay needs them.
+//!
+//! Nothing but the name changes, so that a server that was fenced and does it late does no harm: who opened the log
+//! after it has the file open already, or finds it under its other name. A crash leaves one of the two names, or both
+//! if the file system renames in two steps: then the log lets go of its own when it is opened.
+
+use super::Log;
+use super::format::{Entry, FILE_HEADER_BYTES, FileId, GROUP_HEADER_BYTES, GroupHeader};
+use super::on_disk::{self, io_error, offset_of, parse_settled_name};
+use super::replay::{GroupReader, Source};
+use super::shared::{Backend, Shared, blocking};
+use crate::disk::DiskFile;
+use crate::pointer::Place;
+use crate::{Error, Pointer, Result, limits};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// See the module. Empty where the log is objects.
+pub struct SettledFiles {
+    shared: Arc<Shared>,
+    /// A few that were read of late.
+    open: Mutex<BTreeMap<FileId, Arc<dyn DiskFile>>>,
+}
+
+impl Log {
+    pub(crate) fn settled_files(&self) -> SettledFiles {
+        SettledFiles { shared: Arc::clone(&self.shared), open: Mutex::default() }
+    }
+
+    /// True if the log is files.
+    pub(crate) fn is_files(&self) -> bool {
+        matches!(self.shared.backend, Backend::Disk(_))
+    }
+
+    /// Makes a file a segment, durably: its bytes, and what writes under way hold of it. `None` if it must stay.
+    /// It remains readable here until [`Log::forget`], which is to be called when the segment is known.
+    pub(crate) async fn settle_file(&self, place: Place) -> Result<Option<(u64, Arc<()>)>> {
+        let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(None) };
+        let Some((handle, hold)) = self.shared.state.lock().files.for_segment(id) else { return Ok(None) };
+        let disk = Arc::clone(disk);
+        let settle = move || {
+            disk.settle(id)?;
+            handle.byte_len().map_err(|error| io_error("measuring", &disk.settled_path(id), error))
+        };
+        let bytes = blocking(self.shared.is_inline(), settle).await??;
+        Ok(Some((bytes, hold)))
+    }
+
+    /// Takes a file that is a segment now out of the log and its budget.
+    pub(crate) fn forget(&self, place: Place) {
+        if let Some(id) = FileId::of(place) {
+            drop(self.shared.state.lock().files.remove(id));
+            self.shared.wake_room();
+        }
+    }
+
+    /// True if the place is a file or an object of the log.
+    pub(crate) fn contains(&self, place: Place) -> bool {
+        FileId::of(place).is_some_and(|id| self.shared.state.lock().files.get(id).is_some())
+    }
+}
+
+impl SettledFiles {
+    /// Those that are not known and not files of the log as well, with their sizes. The log may still have one that
+    /// an earlier server was renaming when this one opened.
+    pub async fn look(&self, known: impl Fn(Place) -> bool + Send + 'static) -> Result<Vec<(Place, u64)>> {
+        let Backend::Disk(disk) = &self.shared.backend else { return Ok(Vec::new()) };
+        let (disk, shared) = (Arc::clone(disk), Arc::clone(&self.shared));
+        let look = move || {
+            let names = disk.disk().list(disk.directory());
+            let names = names.map_err(|error| io_error("listing", disk.directory(), error))?;
+            let mut found = Vec::new();
+            for id in names.iter().filter_map(|name| parse_settled_name(name)) {
+                if known(id.place()) || shared.state.lock().files.get(id).is_some() {
+                    continue;
+                }
+                // An earlier server may be removing it.
+                let Some(file) = disk.open_settled(id)? else { continue };
+                let bytes = file.byte_len().map_err(|error| io_error("measuring", &disk.settled_path(id), error))?;
+                found.push((id.place(), bytes));
+            }
+            Ok(found)
+        };
+        blocking(self.shared.is_inline(), look).await?
+    }
+
+    /// The payload, or `PayloadMoved` if the file is gone. Its CRC is the caller's to check.
+    pub async fn read(&self, pointer: &Pointer) -> Result<Bytes> {
+        let id = FileId::of(pointer.place).ok_or(Error::PayloadMoved)?;
+        let file = self.file(id).await?;
+        self.shared.read_file(|| self.name(pointer.place), file, pointer).await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
+        if let Some(file) = self.open.lock().get(&id) {
+            return Ok(Arc::clone(file));
+        }
+        let Backend::Disk(disk) = &self.shared.backend else { return Err(Error::PayloadMoved) };
+        let disk = Arc::clone(disk);
+        let file = blocking(self.shared.is_inline(), move || disk.open_settled(id)).await??;
+        let file = file.ok_or(Error::PayloadMoved)?;
+        let mut open = self.open.lock();
+        if open.len() >= limits::SETTLED_FILES_OPEN_MAX {
+            open.pop_first();
+        }
+        open.insert(id, Arc::clone(&file));
+        Ok(file)
+    }
+
+    pub async fn remove(&self, place: Place) -> Result<()> {
+        let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(()) };
+        self.open.lock().remove(&id);
+        let disk = Arc::clone(disk);
+        blocking(self.shared.is_inline(), move || disk.remove_settled(id)).await?
+    }
+
+    /// The payloads that the file's groups name, for `fsck` and `inspect`.
+    pub async fn payloads(&self, place: Place) -> Result<Vec<Pointer>> {
+        let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(Vec::new()) };
+        let (file, path) = (self.file(id).await?, disk.settled_path(id));
+        blocking(self.shared.is_inline(), move || {
+            let block = on_disk::read_block(&*file, &path, FILE_HEADER_BYTES)?;
+            let start = match GroupHeader::decode(&block) {
+                Ok(first) if first.id == id => first.start,
+                _ => return Err(Error::Corrupt(format!("{} does not begin with a group of its own", path.display()))),
+            };
+            let mut reader = GroupReader::new(Source { id, path, start, file }, start)?;
+            let mut payloads = Vec::new();
+            loop {
+                let offset = offset_of(start, reader.at) + GROUP_HEADER_BYTES;
+                // It ends where no further group is: what a row needs is checked through the row.
+                let Ok(group) = reader.next()? else { return Ok(payloads) };
+                for entry in group.entries {
+                    if let Entry::Payload { at, length, crc } = entry {
+                        payloads.push(Pointer { place, offset: offset + at, length, crc });
+                    }
+                }
+            }
+        })
+        .await?
+    }
+
+    pub fn name(&self, place: Place) -> String {
+        match (FileId::of(place), &self.shared.backend) {
+            (Some(id), Backend::Disk(disk)) => disk.settled_path(id).display().to_string(),
+            _ => place.to_string(),
+        }
+    }
+}
