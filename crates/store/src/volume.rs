@@ -62,6 +62,9 @@ pub trait Transaction: Read {
     fn delete(&self, key: Bytes) -> Result<()>;
     /// Commits the transaction's writes and, in the same batch, `extra`. `Conflict` if another commit got in
     /// the way; nothing is written then. Visible on return, durable when the position is.
+    ///
+    /// Settling rewrites rows that point at payload, and so gets in the way of a transaction that reads or writes
+    /// such a row: try again. Rows of spaces without payload, tables' among them, it never touches.
     async fn commit(self: Box<Self>, extra: Batch) -> Result<Position>;
 }
 

@@ -258,14 +258,15 @@ impl Simulation {
             self.committed(volume, position).await?;
             conflict = other == written || isolation == Isolation::Serializable && other == read;
         }
+        // Settling moves rows with payload, and that conflicts as well.
+        let moves = [&read, &written].into_iter().any(|key| Space::with_payload_of(key).is_some());
         self.model.pending = vec![vec![Change { key: written, row: Some((bytes, Vec::new())) }]];
         match transaction.commit(Batch::new()).await {
             Ok(position) => {
                 ensure!(!conflict, "a transaction overlooked a conflict");
                 self.committed(volume, position).await
             }
-            // Background work may conflict with it as well: it moves rows.
-            Err(Error::Conflict) => {
+            Err(Error::Conflict) if conflict || moves => {
                 self.model.pending.clear();
                 Ok(())
             }
