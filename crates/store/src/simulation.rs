@@ -208,15 +208,17 @@ impl Simulation {
         };
         // What ran in the old server may fail in any way but one that harms the new one.
         self.under_way.let_go();
-        let recovered = self.recovered(&new).await;
-        if let Err(error) = recovered {
+        let unharmed = async {
+            self.recovered(&new).await?;
+            // The old one's background work must not harm the new one, however late it comes.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            same(&dump(&*new, false).await?, self.model.now(), "the volume that was taken over")?;
+            self.read_snapshots(&new).await
+        };
+        if let Err(error) = unharmed.await {
             self.tolerate_end(&error)?;
             return self.crash("while it took over");
         }
-        // The old one's background work must not harm the new one, however late it comes.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        same(&dump(&*new, false).await?, self.model.now(), "the volume that was taken over")?;
-        self.read_snapshots(&new).await?;
         drop(old);
         old_client.crash();
         self.crash("after it took over")
