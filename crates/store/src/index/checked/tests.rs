@@ -91,7 +91,7 @@ async fn damage_is_named_for_good_and_only_where_it_is_read() {
     let damage = damage_in(&error).unwrap();
     assert_eq!(damage.to_string(), format!("{}, the page at byte 4096: its checksum is wrong", name()));
     assert!(!slatedb_common::retry::should_retry(&error));
-    assert_eq!(checked.damages(&name()).await.unwrap(), [damage.clone()]);
+    assert_eq!(checked.damages(&name()).await.unwrap(), std::slice::from_ref(damage));
     assert_eq!(checked.get_range(&name(), 9000..9100).await.unwrap(), content(20_000)[9000..9100]);
     for cut in [0, 3, 4096, 4100, 4101, 12_288] {
         raw.put(&name(), good.slice(..cut).into()).await.unwrap();

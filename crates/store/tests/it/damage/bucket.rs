@@ -72,6 +72,8 @@ impl std::fmt::Display for Found {
 pub struct Sample {
     pub what: &'static str,
     directory: tempfile::TempDir,
+    /// The files by their names relative to the bucket, with their sizes.
+    pub files: BTreeMap<String, usize>,
     /// The rows after each commit, and the rows of the snapshot.
     states: Vec<Dump>,
     snapshot: Dump,
@@ -96,23 +98,15 @@ pub fn kind(file: &str) -> &str {
 
 impl Sample {
     /// One that was closed and one that was killed.
-    pub fn both() -> [Self; 2] {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(build()).unwrap()
-    }
-
-    /// The files by their names relative to the bucket, with their sizes.
-    pub fn files(&self) -> BTreeMap<String, usize> {
-        let mut files = BTreeMap::new();
-        list(self.directory.path(), Path::new(""), &mut files).unwrap();
-        files
+    pub fn both() -> Result<[Self; 2]> {
+        tokio::runtime::Runtime::new()?.block_on(build())
     }
 
     /// What the bytes mean that the damage takes or changes.
     pub fn meaning(&self, file: &str, damage: Damage) -> Meaning {
         let at = damage.at();
         match kind(file) {
-            "lease" if self.files().into_keys().rfind(|file| kind(file) == "lease").as_deref() != Some(file) => {
+            "lease" if self.files.keys().rfind(|file| kind(file) == "lease").is_some_and(|newest| newest != file) => {
                 Meaning::Nothing("it is superseded: only the newest entry of the lease is ever read")
             }
             "log" => match self.log_files.iter().find(|(name, _)| name == file) {
@@ -137,21 +131,18 @@ impl Sample {
     }
 
     /// Damages a copy, opens it and reads everything.
-    pub fn look(&self, file: &str, damage: Damage) -> Found {
-        let copy = copy(self.directory.path()).unwrap();
+    pub fn look(&self, file: &str, damage: Damage) -> Result<Found> {
+        let copy = copy(self.directory.path())?;
         let path = copy.path().join(file);
-        let mut bytes = std::fs::read(&path).unwrap();
+        let mut bytes = std::fs::read(&path)?;
         match damage {
             Damage::Flip { at, bit } => bytes[at] ^= 1 << bit,
             Damage::Cut(at) => bytes.truncate(at),
         }
-        std::fs::write(&path, bytes).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        std::fs::write(&path, bytes)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let looked = runtime.block_on(async { tokio::time::timeout(PATIENCE, look(copy.path())).await });
-        match looked {
-            Err(_) => Found::Wrong("it hangs".into()),
-            Ok(seen) => self.judge(file, seen),
-        }
+        Ok(looked.map_or_else(|_| Found::Wrong("it hangs".into()), |seen| self.judge(file, seen)))
     }
 
     fn judge(&self, file: &str, seen: Seen) -> Found {
@@ -168,7 +159,7 @@ impl Sample {
 
     /// Errors name the file; of a file of the log that is cut, perhaps the one that ended before it.
     fn is_named(&self, file: &str, error: &str) -> bool {
-        let named = |file: &str| error.contains(file.rsplit('/').next().unwrap());
+        let named = |file: &str| file.rsplit('/').next().is_some_and(|name| error.contains(name));
         let is_log = kind(file) == "log" && self.log_files.iter().any(|(other, _)| named(other));
         error.contains("corrupt") && (named(file) || is_log)
     }
@@ -285,6 +276,7 @@ async fn build() -> Result<[Sample; 2]> {
     let sample = |what, directory| Sample {
         what,
         directory,
+        files: BTreeMap::new(),
         snapshot: snapshot.clone(),
         commits: states.len() - 1,
         commits_sure,
@@ -308,6 +300,7 @@ async fn build() -> Result<[Sample; 2]> {
 impl Sample {
     /// Learns from a look at a copy where the log's files end; and that there is nothing wrong with it.
     async fn measure(&mut self) -> Result<()> {
+        list(self.directory.path(), Path::new(""), &mut self.files)?;
         let copy = copy(self.directory.path())?;
         let seen = look(copy.path()).await;
         ensure!(seen.errors.is_empty() && seen.present.as_ref() == self.states.last(), "{:?}", seen.errors);
