@@ -390,7 +390,7 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn each_planted_bug_is_caught() {
     for mutant in [Mutant::AcknowledgeBeforeSync, Mutant::SkipAtRecovery, Mutant::FreeTooEarly] {
-        let caught = (0..60).find(|seed| run(*seed, Some(mutant)).failure.is_some());
+        let caught = (0..400).find(|seed| run(*seed, Some(mutant)).failure.is_some());
         let seed = caught.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
         println!("{mutant:?} was caught by seed {seed}");
     }

@@ -2,8 +2,8 @@
 //! every snapshot.
 //!
 //! It changes nothing. Cost: the index, the segments and the log are read once as they lie there, whether or not
-//! anything needs them, and once more what rows point at, of the present and of each snapshot. The caller owns the volume and writes nothing meanwhile; the
-//! volume's own settling and collecting wait. What it cannot know, the meaning of rows, the engines check themselves.
+//! anything needs them, and once more what rows point at, of the present and of each snapshot. The caller owns the
+//! volume and writes nothing meanwhile; the volume's own settling and collecting wait. What it cannot know, the meaning of rows, the engines check themselves.
 
 use super::{IndexedVolume, Inner};
 use crate::bucket::failure;
@@ -164,7 +164,7 @@ impl Check<'_> {
                 self.report.segments_unused += 1;
             }
             let checked = self.inner.segments.check(place, bytes).await;
-            self.report.note(|| self.inner.segments.path(place).to_string(), checked)?;
+            self.report.note(|| self.inner.segments.name(place), checked)?;
         }
         Ok(())
     }
