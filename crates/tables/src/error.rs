@@ -63,6 +63,8 @@ pub enum Error {
     OutOfMemory(String),
     #[error("canceling statement due to user request")]
     Cancelled,
+    #[error("canceling statement due to statement timeout")]
+    StatementTimeout,
     #[error("{0}")]
     Unsupported(String),
     #[error("{0}")]
@@ -97,7 +99,7 @@ impl Error {
             Self::DuplicateTable(_) | Self::UniqueViolation { .. } => ErrorKind::AlreadyExists,
             Self::Conflict => ErrorKind::Conflict,
             Self::TooLarge(_) | Self::OutOfMemory(_) => ErrorKind::Exhausted,
-            Self::Cancelled => ErrorKind::Unavailable,
+            Self::Cancelled | Self::StatementTimeout => ErrorKind::Unavailable,
             Self::Unsupported(_) | Self::UndefinedFunction(_) => ErrorKind::Unsupported,
             Self::Denied(_) | Self::ReadOnly(_) => ErrorKind::Denied,
             Self::Corrupt(_) => ErrorKind::Corrupt,
@@ -124,6 +126,11 @@ impl Error {
             | Self::BadCopy(_)
             | Self::Query(_) => ErrorKind::Invalid,
         }
+    }
+
+    /// True if the statement's future was dropped.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::StatementTimeout)
     }
 
     /// True if running the whole statement again may succeed.

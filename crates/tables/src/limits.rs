@@ -1,5 +1,7 @@
 //! Every bound of this crate, with its reason.
 
+use std::time::Duration;
+
 /// Columns of a table, dropped ones included: PostgreSQL's limit, and a schema stays one row.
 pub const COLUMNS_MAX: usize = 1600;
 
@@ -49,6 +51,13 @@ pub const QUERIES_COMPUTING_MAX: usize = 64;
 
 /// Parameters of one statement: they are counted in 16 bits on the wire.
 pub const PARAMETERS_MAX: usize = 65_535;
+
+/// `idle_in_transaction_session_timeout` of a session that does not say: SlateDB keeps the keys of every commit while any
+/// transaction is open, so a forgotten one costs memory with every write. Ten minutes is long for a client that works.
+pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10min";
+
+/// The largest that a session can ask for, as it does with 0: nobody who is still there is silent for a day.
+pub const IDLE_IN_TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes of one statement's text.
 pub const STATEMENT_BYTES_MAX: usize = 16 << 20;

@@ -8,6 +8,7 @@
 mod copy;
 mod ddl;
 mod dml;
+mod duration;
 mod planning;
 mod query;
 mod variables;
@@ -23,6 +24,8 @@ use ballast_types::{Call, TreePath};
 use datafusion::sql::sqlparser::ast;
 use futures::stream::BoxStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Whether a transaction is open, as a client is told after every answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,7 @@ pub struct Session {
     /// The isolation that the fresh open transaction is to begin again with.
     restart: Option<Isolation>,
     notices: Vec<String>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -117,6 +121,7 @@ impl Session {
             failed: false,
             restart: None,
             notices: Vec::new(),
+            ending: Arc::default(),
         }
     }
 
@@ -130,6 +135,21 @@ impl Session {
 
     pub fn variables(&mut self) -> &mut Variables {
         &mut self.variables
+    }
+
+    /// How long the client may send nothing from now on; `None` outside of transactions.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.transaction.as_ref().map(|_| self.variables.idle_in_transaction_timeout())
+    }
+
+    /// True while a transaction or a change of its own is committed or taken back. A statement must not be cancelled then:
+    /// its client would hear that nothing was written, and it may have been. The listener sets it false at the start.
+    pub fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ending)
+    }
+
+    fn end_begins(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     pub fn directory(&self) -> &TreePath {
@@ -230,6 +250,7 @@ impl Session {
             match self.execute_plan(&plan, &prepared.parameters, parameters, more).await {
                 Err(error) if error.is_conflict() && alone && self.transaction.is_none() => {
                     tries += 1;
+                    self.ending.store(false, Ordering::Relaxed);
                     if tries > self.tables.0.settings.conflict_retries_max {
                         return Err(Error::Conflict);
                     }
@@ -317,21 +338,30 @@ impl Session {
     async fn commit(&mut self) -> Result<()> {
         self.failed = false;
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
+        self.end_begins();
+        let is_synchronous = self.variables.is_synchronous();
+        self.variables.end_local();
         let position = transaction.commit(&self.tables.0, &self.call).await;
         let position = position.map_err(|error| if error.is_conflict() { Error::Conflict } else { error })?;
-        self.durable(position).await
+        self.durable_if(is_synchronous, position).await
     }
 
     async fn rollback(&mut self) {
         self.failed = false;
         if let Some(transaction) = self.transaction.take() {
+            self.end_begins();
+            self.variables.end_local();
             transaction.rollback(&self.tables.0, &self.call).await;
         }
     }
 
     /// Waits for a write to be durable, unless the client asked not to.
     async fn durable(&self, position: Position) -> Result<()> {
-        if self.variables.is_synchronous() {
+        self.durable_if(self.variables.is_synchronous(), position).await
+    }
+
+    async fn durable_if(&self, wanted: bool, position: Position) -> Result<()> {
+        if wanted {
             self.tables.0.volume.durable(position).await?;
         }
         Ok(())

@@ -1,15 +1,64 @@
 //! Cancel keys: how a second connection stops the query of a first.
 
 use ballast_runtime::Random;
+use ballast_tables::{Error, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The running connections by process number.
 pub struct Registry {
     random: Random,
     running: Mutex<HashMap<i32, (i32, Arc<Notify>)>>,
+}
+
+/// What stops a statement.
+pub struct Cancel {
+    pub notify: Arc<Notify>,
+    pub deadline: Option<Instant>,
+    /// See [`ballast_tables::Session::ending`].
+    pub ending: Arc<AtomicBool>,
+}
+
+impl Cancel {
+    /// Runs until it is done, the client cancels or its time is over; what commits by then is waited for.
+    pub async fn unless<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+        self.ending.store(false, Ordering::Relaxed);
+        let stop = async {
+            tokio::select! {
+                () = self.notify.notified() => Error::Cancelled,
+                () = over(self.deadline) => Error::StatementTimeout,
+            }
+        };
+        let (mut run, mut stop, mut stopped) = (pin!(run), pin!(stop), None);
+        poll_fn(|context| {
+            if stopped.is_none()
+                && let Poll::Ready(why) = stop.as_mut().poll(context)
+            {
+                stopped = Some(why);
+            }
+            if let Some(why) = &stopped
+                && !self.ending.load(Ordering::Relaxed)
+            {
+                return Poll::Ready(Err(why.clone()));
+            }
+            run.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+async fn over(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A connection's entry; gone when it is dropped.

@@ -3,7 +3,7 @@
 //! Simple queries are run here, prepared ones in [`super::extended`]. After an error the rest of a pipeline is
 //! skipped up to its Sync, as the protocol wants it.
 
-use super::cancel::{Key, Registry};
+use super::cancel::{Cancel, Key, Registry};
 use super::extended::{Portal, Statement};
 use super::message::{Body, Message, Wire};
 use super::startup::REPORTED;
@@ -13,10 +13,10 @@ use bytes::BufMut;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 pub struct Connection {
     pub wire: Wire,
@@ -26,6 +26,8 @@ pub struct Connection {
     pub portals: HashMap<String, Portal>,
     /// An error happened in a pipeline: everything up to its Sync is skipped.
     skipping: bool,
+    /// When the running statement is cancelled.
+    deadline: Option<Instant>,
     reported: Vec<(&'static str, String)>,
 }
 
@@ -89,6 +91,7 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>, full: bool) -> io::Re
         statements: HashMap::new(),
         portals: HashMap::new(),
         skipping: false,
+        deadline: None,
         reported: Vec::new(),
     };
     connection.note_reported();
@@ -107,12 +110,8 @@ impl Connection {
     async fn run(&mut self, shared: &Shared) -> io::Result<()> {
         self.ready();
         loop {
-            // Answers of a pipeline are sent together: nothing is sent while more is there to be read.
-            if self.wire.peek().is_none() {
-                self.wire.flush().await?;
-            }
             let message = tokio::select! {
-                message = self.wire.read() => message?,
+                message = self.next() => message?,
                 () = shared.shutdown.begun() => {
                     self.wire.fatal("57P01", "terminating connection due to administrator command");
                     return Ok(());
@@ -136,6 +135,42 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// The next message; `None` if the client is gone. One that is silent inside a transaction is told that it ends.
+    pub async fn next(&mut self) -> io::Result<Option<Message>> {
+        let (wire, idle) = (&mut self.wire, self.session.idle_timeout());
+        let next = async {
+            // Answers of a pipeline are sent together: nothing is sent while more is there to be read.
+            if wire.peek().is_none() {
+                wire.flush().await?;
+            }
+            wire.read().await
+        };
+        let Some(idle) = idle else { return next.await };
+        match tokio::time::timeout(idle, next).await {
+            Ok(message) => message,
+            Err(_) => {
+                let text = "terminating connection due to idle-in-transaction timeout";
+                self.wire.fatal("25P03", text);
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            }
+        }
+    }
+
+    /// A statement begins, unless a part of it already has: its time runs from here to [`Self::statement_ends`].
+    pub fn statement_begins(&mut self) {
+        if self.deadline.is_none() {
+            self.deadline = self.session.variables().statement_timeout().map(|time| Instant::now() + time);
+        }
+    }
+
+    pub fn statement_ends(&mut self) {
+        self.deadline = None;
+    }
+
+    pub fn cancel(&self) -> Cancel {
+        Cancel { notify: Arc::clone(&self.key.notify), deadline: self.deadline, ending: self.session.ending() }
     }
 
     async fn handle(&mut self, message: Message) -> Step {
@@ -162,6 +197,7 @@ impl Connection {
 
     async fn sync(&mut self) -> Step {
         self.skipping = false;
+        self.statement_ends();
         if let Err(error) = self.session.sync().await {
             self.wire.error(&error);
         }
@@ -219,6 +255,7 @@ impl Connection {
                 self.wire.violation(text);
             }
         }
+        self.statement_ends();
         if let Err(error) = self.session.sync().await {
             self.wire.error(&error);
         }
@@ -238,14 +275,16 @@ impl Connection {
         // Several statements of one text are one transaction, unless they say otherwise.
         let more = statements.len() > 1;
         for statement in statements {
-            let notify = Arc::clone(&self.key.notify);
+            self.statement_ends();
+            self.statement_begins();
+            let cancel = self.cancel();
             let session = &mut self.session;
             let run = async {
                 let prepared = session.prepare_statement(Some(statement), &[]).await?;
                 let answer = session.execute(&prepared, &[], more).await?;
                 Ok(answer)
             };
-            let answered = cancellable(&notify, run).await;
+            let answered = cancel.unless(run).await;
             let answer: Answer = match answered {
                 Ok(answered) => answered,
                 Err(error) => return Err(self.cancelled(error).await.into()),
@@ -257,7 +296,7 @@ impl Connection {
 
     /// After a failure: what a cancelled statement had begun is taken back.
     pub async fn cancelled(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Cancelled) {
+        if error.is_cancelled() {
             self.session.cancelled().await;
         }
         error
@@ -298,12 +337,12 @@ impl Connection {
         formats: &[i16],
         rows_max: usize,
     ) -> Step<(u64, bool)> {
-        let notify = Arc::clone(&self.key.notify);
+        let cancel = self.cancel();
         let mut sent = 0;
         while (sent as usize) < rows_max {
             let next = match rows.ready() {
                 Some(row) => Some(row),
-                None => match cancellable(&notify, rows.refill()).await {
+                None => match cancel.unless(rows.refill()).await {
                     Ok(more) if more => rows.ready(),
                     Ok(_) => None,
                     Err(error) => {
@@ -318,15 +357,6 @@ impl Connection {
             self.wire.relieve().await?;
         }
         Ok((sent, rows.is_spent()))
-    }
-}
-
-/// Runs until it is done or the client cancels.
-pub async fn cancellable<T>(notify: &tokio::sync::Notify, run: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        biased;
-        done = run => done,
-        () = notify.notified() => Err(Error::Cancelled),
     }
 }
 

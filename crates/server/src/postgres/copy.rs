@@ -1,13 +1,12 @@
 //! COPY, as messages.
 
-use super::connection::{Connection, RowSource, Step, Stop, cancellable, tag_text};
+use super::connection::{Connection, RowSource, Step, Stop, tag_text};
 use super::limits;
 use super::message::Body;
 use ballast_tables::session::{CopyIn, CopyOut};
 use ballast_tables::{Error, Tag};
 use bytes::{BufMut, BytesMut};
 use std::io;
-use std::sync::Arc;
 
 impl Connection {
     fn copy_response(&mut self, tag: u8, columns: usize) {
@@ -20,17 +19,16 @@ impl Connection {
 
     pub async fn copy_in(&mut self, mut copy: CopyIn) -> Step {
         self.copy_response(b'G', copy.columns());
-        self.wire.flush().await?;
-        let notify = Arc::clone(&self.key.notify);
+        let cancel = self.cancel();
         loop {
-            let Some(message) = self.wire.read().await? else {
+            let Some(message) = self.next().await? else {
                 self.session.copy_fail(copy).await;
                 return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
             };
             match message.tag {
                 b'd' => {
-                    if let Err(error) = cancellable(&notify, self.session.copy_data(&mut copy, &message.body)).await {
-                        if matches!(error, Error::Cancelled) {
+                    if let Err(error) = cancel.unless(self.session.copy_data(&mut copy, &message.body)).await {
+                        if error.is_cancelled() {
                             self.session.copy_fail(copy).await;
                         }
                         return Err(error.into());
@@ -62,7 +60,7 @@ impl Connection {
         self.copy_response(b'H', copy.types.len());
         let rows = std::mem::replace(&mut copy.rows, ballast_tables::Rows::Ready(Vec::new()));
         let mut rows = RowSource::new(rows);
-        let notify = Arc::clone(&self.key.notify);
+        let cancel = self.cancel();
         let mut line = BytesMut::with_capacity(limits::WRITE_BUFFER_BYTES / 16);
         copy.header(&mut line);
         let mut count = 0;
@@ -72,7 +70,7 @@ impl Connection {
                 line.clear();
                 self.wire.relieve().await?;
             }
-            match cancellable(&notify, rows.next()).await {
+            match cancel.unless(rows.next()).await {
                 Ok(Some(row)) => copy.line(&row, &mut line),
                 Ok(None) => break,
                 Err(error) => {

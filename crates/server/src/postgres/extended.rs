@@ -1,6 +1,6 @@
 //! Prepared statements and portals.
 
-use super::connection::{Connection, RowSource, Step, Stop, cancellable, tag_text};
+use super::connection::{Connection, RowSource, Step, Stop, tag_text};
 use super::message::Body;
 use super::{limits, wire};
 use ballast_tables::{Answer, Error, OutputColumn, Prepared, Tag, Value};
@@ -48,8 +48,12 @@ impl Connection {
             self.session.fail();
             return Err(Error::TooLarge(format!("a connection can have {} statements", limits::STATEMENTS_MAX)).into());
         }
-        let notify = Arc::clone(&self.key.notify);
-        let prepared = cancellable(&notify, self.session.prepare(&sql, &declared)).await?;
+        self.statement_begins();
+        let cancel = self.cancel();
+        let prepared = match cancel.unless(self.session.prepare(&sql, &declared)).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(self.cancelled(error).await.into()),
+        };
         self.statements.insert(name, Arc::new(Statement { prepared }));
         self.wire.empty(b'1');
         Ok(())
@@ -160,7 +164,9 @@ impl Connection {
         let name = body.text()?;
         let rows_max = usize::try_from(body.i32()?).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX);
         let Some(mut portal) = self.portals.remove(&name) else { return Err(self.no_portal(&name)) };
+        self.statement_begins();
         let run = self.run_portal(&mut portal, rows_max).await;
+        self.statement_ends();
         self.portals.insert(name, portal);
         run
     }
@@ -169,9 +175,9 @@ impl Connection {
         if let State::New = portal.state {
             // Nothing but a Sync behind it makes a statement a transaction of its own.
             let more = self.wire.peek() != Some(b'S');
-            let notify = Arc::clone(&self.key.notify);
+            let cancel = self.cancel();
             let run = self.session.execute(&portal.statement.prepared, &portal.parameters, more);
-            let answered = cancellable(&notify, run).await;
+            let answered = cancel.unless(run).await;
             portal.state = State::Done;
             match answered {
                 Err(error) => return Err(self.cancelled(error).await.into()),

@@ -112,7 +112,8 @@ impl Wire {
     }
 
     pub async fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.output).await?;
+        // What was sent is gone from the buffer also when the wait for the rest is given up.
+        self.stream.write_all_buf(&mut self.output).await?;
         self.output.clear();
         if self.output.capacity() > 2 * limits::KEPT_BUFFER_BYTES {
             self.output = BytesMut::new();
@@ -130,7 +131,7 @@ impl Wire {
     }
 
     pub async fn close(mut self) {
-        let _ = self.flush().await;
+        let _ = timeout(limits::STALL_TIMEOUT, self.flush()).await;
         let _ = self.stream.shutdown().await;
     }
 

@@ -34,7 +34,7 @@ pub fn of(error: &Error) -> &'static str {
         Error::ReadOnly(_) => "25006",
         Error::TooLarge(_) => "54000",
         Error::OutOfMemory(_) => "53200",
-        Error::Cancelled => "57014",
+        Error::Cancelled | Error::StatementTimeout => "57014",
         Error::Unsupported(_) => "0A000",
         Error::InvalidParameter(_) => "22023",
         Error::InvalidName(_) => "42602",

@@ -41,18 +41,22 @@ pub async fn greeted(address: SocketAddr) -> TcpStream {
 
 /// The only value of the only row of a simple query.
 async fn postgres(address: SocketAddr, sql: &str) -> String {
-    let mut socket = greeted(address).await;
-    let length = sql.len() as u32 + 5;
-    socket.write_all(&[&b"Q"[..], &length.to_be_bytes(), sql.as_bytes(), b"\0"].concat()).await.unwrap();
-    let rows: Vec<Vec<u8>> =
-        until_ready(&mut socket).await.into_iter().filter(|(tag, _)| *tag == b'D').map(|(_, body)| body).collect();
+    let answer = query(&mut greeted(address).await, sql).await;
+    let rows: Vec<Vec<u8>> = answer.into_iter().filter(|(tag, _)| *tag == b'D').map(|(_, body)| body).collect();
     assert_eq!(rows.len(), 1, "{sql}");
     // One column: a count of 2 bytes and a length of 4 stand before it.
     String::from_utf8(rows[0][6..].to_vec()).unwrap()
 }
 
+/// The whole answer to a simple query.
+pub async fn query(socket: &mut TcpStream, sql: &str) -> Vec<(u8, Vec<u8>)> {
+    let length = sql.len() as u32 + 5;
+    socket.write_all(&[&b"Q"[..], &length.to_be_bytes(), sql.as_bytes(), b"\0"].concat()).await.unwrap();
+    until_ready(socket).await
+}
+
 /// The messages up to ReadyForQuery.
-async fn until_ready(socket: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
+pub async fn until_ready(socket: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
     let mut messages = Vec::new();
     loop {
         let tag = socket.read_u8().await.unwrap();

@@ -7,4 +7,5 @@ mod hostile;
 mod listeners;
 mod names;
 mod serving;
+mod timeouts;
 mod usage;

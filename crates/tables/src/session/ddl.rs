@@ -152,6 +152,7 @@ impl Session {
         {
             return Err(Error::ReadOnly("CREATE TABLE"));
         }
+        self.end_begins();
         match self.tables.0.create(&self.call, parent, &name, schema).await {
             Ok((_, position)) => {
                 match &mut self.transaction {
@@ -231,6 +232,7 @@ impl Session {
                 Ok(())
             }
             None => {
+                self.end_begins();
                 let position = self.tables.0.tree.remove_directory(&self.call, parent, &last).await?;
                 self.durable(position).await
             }
@@ -364,6 +366,7 @@ impl Session {
             return Ok(());
         }
         let (ino, old, new) = (view.ino(), view.schema.generation, next.generation);
+        self.end_begins();
         let position = self.tables.0.alter(view, next).await?;
         if old != new {
             purge_later(&self.tables.0, ino, old);
@@ -386,6 +389,7 @@ impl Session {
             }
             _ => self.place(to).await?,
         };
+        self.end_begins();
         let renamed =
             self.tables.0.tree.rename(&self.call, (old_parent, &old_name), (new_parent, &new_name), Rename::NoReplace);
         match renamed.await {

@@ -139,6 +139,7 @@ impl Session {
         }
         let changes = std::mem::take(&mut outcome.changes);
         let noted = guard.writing(std::iter::once(&view.table.written));
+        self.end_begins();
         let position = tables.volume.commit(changes.into_batch()).await?;
         noted.done(position);
         drop((guard, gate));

@@ -1,15 +1,19 @@
 //! Settings of a session: SET, SHOW and what a client sends at the start.
 
-use super::{Answer, Rows, Session, Tag};
+use super::{Answer, Rows, Session, Tag, duration};
 use crate::sql::plan::OutputColumn;
-use crate::{Error, Result, Type, Value};
+use crate::{Error, Result, Type, Value, limits};
 use ballast_store::Isolation;
 use datafusion::sql::sqlparser::ast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What we say we are. Clients choose their catalog queries by it.
 pub const SERVER_VERSION: &str = "15.0 (Ballast)";
+
+const IDLE_IN_TRANSACTION: &str = "idle_in_transaction_session_timeout";
+const STATEMENT_TIMEOUT: &str = "statement_timeout";
 
 const DEFAULTS: [(&str, &str); 26] = [
     ("application_name", ""),
@@ -20,7 +24,7 @@ const DEFAULTS: [(&str, &str); 26] = [
     ("default_transaction_isolation", "serializable"),
     ("default_transaction_read_only", "off"),
     ("extra_float_digits", "1"),
-    ("idle_in_transaction_session_timeout", "0"),
+    (IDLE_IN_TRANSACTION, limits::IDLE_IN_TRANSACTION_TIMEOUT),
     ("in_hot_standby", "off"),
     ("integer_datetimes", "on"),
     ("intervalstyle", "postgres"),
@@ -35,7 +39,7 @@ const DEFAULTS: [(&str, &str); 26] = [
     ("server_version", SERVER_VERSION),
     ("server_version_num", "150000"),
     ("standard_conforming_strings", "on"),
-    ("statement_timeout", "0"),
+    (STATEMENT_TIMEOUT, "0"),
     ("synchronous_commit", "on"),
     ("timezone", "UTC"),
 ];
@@ -59,6 +63,8 @@ const VARIABLES_MAX: usize = 200;
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     set: BTreeMap<String, String>,
+    /// What SET LOCAL hides up to the end of the transaction; `None` is the default.
+    hidden: BTreeMap<String, Option<String>>,
     pub user: String,
     pub database: String,
     pub process: i32,
@@ -98,24 +104,69 @@ impl Variables {
             "default_transaction_isolation" => {
                 isolation_by_name(value)?;
             }
+            STATEMENT_TIMEOUT => return self.keep(name, duration::show(duration::parse(STATEMENT_TIMEOUT, value)?)),
+            IDLE_IN_TRANSACTION => {
+                let asked = duration::parse(IDLE_IN_TRANSACTION, value)?;
+                return self.keep(name, duration::show(bounded(asked)));
+            }
             "standard_conforming_strings" if !is_on(value) => {
                 return Err(Error::Unsupported("standard_conforming_strings is always on".into()));
             }
             _ => {}
         }
+        self.keep(name, value.to_owned())
+    }
+
+    fn keep(&mut self, name: String, value: String) -> Result<()> {
         if self.set.len() >= VARIABLES_MAX && !self.set.contains_key(&name) {
             return Err(Error::TooLarge(format!("a session can have at most {VARIABLES_MAX} settings")));
         }
-        self.set.insert(name, value.to_owned());
+        self.hidden.remove(&name);
+        self.set.insert(name, value);
         Ok(())
     }
 
+    /// The same up to the end of the transaction.
+    fn set_local(&mut self, name: &str, value: &str) -> Result<()> {
+        let outer = self.hidden.get(name).cloned().unwrap_or_else(|| self.set.get(name).cloned());
+        self.set(name, value)?;
+        self.hidden.insert(name.to_owned(), outer);
+        Ok(())
+    }
+
+    /// The transaction is over.
+    pub(super) fn end_local(&mut self) {
+        for (name, outer) in std::mem::take(&mut self.hidden) {
+            match outer {
+                Some(value) => self.set.insert(name, value),
+                None => self.set.remove(&name),
+            };
+        }
+    }
+
     pub fn reset(&mut self, name: &str) {
-        self.set.remove(&name.to_lowercase());
+        let name = name.to_lowercase();
+        self.hidden.remove(&name);
+        self.set.remove(&name);
     }
 
     pub fn reset_all(&mut self) {
+        self.hidden.clear();
         self.set.clear();
+    }
+
+    /// How long a statement may run.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        Some(self.time(STATEMENT_TIMEOUT)).filter(|time| !time.is_zero())
+    }
+
+    /// How long the client may be silent inside a transaction.
+    pub(super) fn idle_in_transaction_timeout(&self) -> Duration {
+        bounded(self.time(IDLE_IN_TRANSACTION))
+    }
+
+    fn time(&self, name: &str) -> Duration {
+        duration::parse(name, self.get(name).unwrap_or_default()).unwrap_or_default()
     }
 
     pub(crate) fn default_isolation(&self) -> Isolation {
@@ -130,6 +181,12 @@ impl Variables {
     fn is_read_only(&self) -> bool {
         self.get("default_transaction_read_only").is_some_and(is_on)
     }
+}
+
+/// 0 is PostgreSQL's word for no end; here it is the largest.
+fn bounded(asked: Duration) -> Duration {
+    let largest = limits::IDLE_IN_TRANSACTION_TIMEOUT_MAX;
+    if asked.is_zero() { largest } else { asked.min(largest) }
 }
 
 fn is_on(value: &str) -> bool {
@@ -213,7 +270,7 @@ impl Session {
 
     pub(super) fn set(&mut self, set: &ast::Set) -> Result<()> {
         match set {
-            ast::Set::SingleAssignment { variable, values, .. } => {
+            ast::Set::SingleAssignment { scope, variable, values, .. } => {
                 let name = variable.to_string().to_lowercase();
                 let text = values.iter().map(setting_text).collect::<Vec<_>>().join(", ");
                 if text.eq_ignore_ascii_case("default") {
@@ -227,7 +284,14 @@ impl Session {
                     let isolation = isolation_by_name(&text)?;
                     return self.set_modes(Some(isolation), None);
                 }
-                self.variables.set(&name, &text)
+                match (scope, &self.transaction) {
+                    (Some(ast::ContextModifier::Local), Some(_)) => self.variables.set_local(&name, &text),
+                    (Some(ast::ContextModifier::Local), None) => {
+                        self.notices.push("SET LOCAL can only be used in transaction blocks".into());
+                        Ok(())
+                    }
+                    _ => self.variables.set(&name, &text),
+                }
             }
             ast::Set::SetTimeZone { value, .. } => self.variables.set("timezone", &setting_text(value)),
             ast::Set::SetNames { charset_name, .. } => self.variables.set("client_encoding", &charset_name.value),

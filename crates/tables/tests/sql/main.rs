@@ -8,5 +8,6 @@ mod describing;
 mod harness;
 mod model;
 mod reading;
+mod settings;
 mod transactions;
 mod writing;

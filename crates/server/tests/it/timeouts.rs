@@ -1,0 +1,85 @@
+//! Transactions that a client forgets, and statements that run for too long.
+
+use crate::clients::{greeted, query, until_ready};
+use crate::serving::serving;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// An INSERT as a prepared statement, without the Sync that would commit it.
+const HALF_A_PIPELINE: &[u8] =
+    b"P\0\0\0\x20\0INSERT INTO t VALUES (4)\0\0\0B\0\0\0\x0c\0\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0\0H\0\0\0\x04";
+
+fn text(messages: &[(u8, Vec<u8>)]) -> String {
+    messages.iter().map(|(tag, body)| format!("{} {}\n", *tag as char, String::from_utf8_lossy(body))).collect()
+}
+
+async fn ends_with_25p03(mut socket: TcpStream, what: &str) {
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(
+        rest.contains("FATAL\0C25P03\0Mterminating connection due to idle-in-transaction timeout"),
+        "{what}: {rest}"
+    );
+}
+
+/// Time is not real here: it jumps to the next timer whenever nothing else is to be done.
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_transaction_is_taken_back_and_its_connection_ends() {
+    let serving = serving().await;
+    let mut other = greeted(serving.postgres).await;
+    query(&mut other, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    for (what, sql) in [
+        ("an open transaction", "BEGIN; INSERT INTO t VALUES (1)"),
+        ("a failed one", "BEGIN; INSERT INTO t VALUES (2); SELECT 1 / 0"),
+        ("a bound of its own", "SET idle_in_transaction_session_timeout = '20s'; BEGIN; INSERT INTO t VALUES (3)"),
+    ] {
+        let mut socket = greeted(serving.postgres).await;
+        query(&mut socket, sql).await;
+        ends_with_25p03(socket, what).await;
+    }
+    let mut pipeline = greeted(serving.postgres).await;
+    pipeline.write_all(HALF_A_PIPELINE).await.unwrap();
+    ends_with_25p03(pipeline, "half a pipeline").await;
+    let mut copy = greeted(serving.postgres).await;
+    copy.write_all(b"Q\0\0\0\x16COPY t FROM STDIN\0d\0\0\0\x065\n").await.unwrap();
+    ends_with_25p03(copy, "half a COPY").await;
+    // The other was silent meanwhile, for longer than that, but in no transaction.
+    let left = query(&mut other, "SELECT 'rows', count(*) FROM t").await;
+    assert!(text(&left).contains("rows\0\0\0\u{1}0"), "{}", text(&left));
+    serving.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_that_runs_for_too_long_is_cancelled() {
+    let serving = serving().await;
+    let mut socket = greeted(serving.postgres).await;
+    query(&mut socket, "SET statement_timeout = 20").await;
+    let digits = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9))";
+    let crowd: Vec<String> = (0..7).map(|at| format!("{digits} AS t{at} (v)")).collect();
+    let long = format!("SELECT count(*) FROM {} WHERE t0.v + t1.v + t6.v > t2.v", crowd.join(", "));
+    let answer = text(&query(&mut socket, &long).await);
+    assert!(answer.contains("ERROR\0C57014\0Mcanceling statement due to statement timeout"), "{answer}");
+    query(&mut socket, "SET statement_timeout = 0").await;
+    assert!(text(&query(&mut socket, "SELECT 'still here'").await).contains("still here"));
+    serving.server.stop().await.unwrap();
+}
+
+/// Time is not real here.
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_one_statement_and_has_one_time() {
+    let serving = serving().await;
+    let mut socket = greeted(serving.postgres).await;
+    query(&mut socket, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    query(&mut socket, "SET statement_timeout = '5s'").await;
+    socket.write_all(b"Q\0\0\0\x16COPY t FROM STDIN\0d\0\0\0\x065\n").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    socket.write_all(b"d\0\0\0\x066\nc\0\0\0\x04").await.unwrap();
+    let answer = text(&until_ready(&mut socket).await);
+    assert!(answer.contains("C57014\0"), "{answer}");
+    query(&mut socket, "RESET statement_timeout").await;
+    let left = text(&query(&mut socket, "SELECT 'rows', count(*) FROM t").await);
+    assert!(left.contains("rows\0\0\0\u{1}0"), "{left}");
+    serving.server.stop().await.unwrap();
+}

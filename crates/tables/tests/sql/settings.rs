@@ -1,0 +1,71 @@
+//! SET and SHOW of times, and settings that end with their transaction.
+
+use crate::harness::Database;
+use ballast_tables::Error;
+use std::time::Duration;
+
+#[tokio::test]
+async fn times_are_read_and_shown_as_postgresql_does() {
+    let mut client = Database::new().await.session();
+    assert_eq!(client.run("SHOW statement_timeout").await, ["0"]);
+    let times = [
+        ("5000", "5s"),
+        ("'5s'", "5s"),
+        ("'90 s'", "90s"),
+        ("'1.5min'", "90s"),
+        ("'600s'", "10min"),
+        ("1500", "1500ms"),
+        ("'2500us'", "2ms"),
+        ("'24h'", "1d"),
+        ("0", "0"),
+        ("2147483647", "2147483647ms"),
+    ];
+    for (set, shown) in times {
+        client.run(&format!("SET statement_timeout = {set}")).await;
+        assert_eq!(client.run("SHOW statement_timeout").await, [shown], "{set}");
+    }
+    for wrong in ["-1", "'5 S'", "'5fortnights'", "''", "'s'", "'1.2.3'", "2147483648", "'inf'"] {
+        let refused = client.fails(&format!("SET statement_timeout = {wrong}")).await;
+        assert!(matches!(refused, Error::InvalidParameter(_)), "{wrong}: {refused}");
+    }
+    client.run("RESET statement_timeout").await;
+    assert_eq!(client.0.variables().statement_timeout(), None);
+}
+
+#[tokio::test]
+async fn an_open_transaction_is_never_without_a_bound() {
+    let mut client = Database::new().await.session();
+    assert_eq!(client.0.idle_timeout(), None);
+    let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+    for (set, shown, bound) in [
+        ("DEFAULT", "10min", minutes(10)),
+        ("'2min'", "2min", minutes(2)),
+        ("0", "1d", minutes(24 * 60)),
+        ("'2d'", "1d", minutes(24 * 60)),
+    ] {
+        client.run(&format!("SET idle_in_transaction_session_timeout = {set}")).await;
+        assert_eq!(client.run("SHOW idle_in_transaction_session_timeout").await, [shown]);
+        client.run("BEGIN").await;
+        assert_eq!(client.0.idle_timeout(), bound, "{set}");
+        client.run("ROLLBACK").await;
+        assert_eq!(client.0.idle_timeout(), None, "{set}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_for_a_transaction_ends_with_it() {
+    let mut client = Database::new().await.session();
+    client.run("SET statement_timeout = '1min'").await;
+    for end in ["COMMIT", "ROLLBACK"] {
+        client.run("BEGIN; SET LOCAL statement_timeout = '5s'; SET LOCAL statement_timeout = '6s'").await;
+        assert_eq!(client.run("SHOW statement_timeout").await, ["6s"]);
+        client.run(end).await;
+        assert_eq!(client.run("SHOW statement_timeout").await, ["1min"], "{end}");
+    }
+    // What is set for the session stays.
+    client.run("BEGIN; SET LOCAL statement_timeout = '5s'; SET statement_timeout = '7s'; COMMIT").await;
+    assert_eq!(client.run("SHOW statement_timeout").await, ["7s"]);
+    client.run("SET LOCAL statement_timeout = '8s'").await;
+    assert_eq!(client.0.take_notices(), ["SET LOCAL can only be used in transaction blocks"]);
+    assert_eq!(client.run("SHOW statement_timeout").await, ["7s"]);
+}
