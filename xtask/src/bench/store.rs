@@ -23,11 +23,12 @@ pub fn opens(bench: &Bench) -> anyhow::Result<Section> {
     Ok(Section { title: "Store: opening, closing, idling", body, spread: 0.0 })
 }
 
-/// The Markdown table that a bench of the store prints.
+/// The Markdown table that a bench of the store prints. It is built with the features of the whole workspace, as all tests
+/// are, so that no dependency is compiled again.
 fn cargo_bench(bench: &Bench, name: &str, words: &[&str]) -> anyhow::Result<String> {
     let directory = bench.place(name)?;
     let directory = directory.to_str().context("the directory's name is not text")?;
-    let mut cargo = vec!["bench", "--profile", "release", "-p", "ballast-store", "--bench", name, "--", directory];
+    let mut cargo = vec!["bench", "--profile", "release", "--workspace", "--bench", name, "--", directory];
     cargo.extend(words);
     let mut table = String::new();
     let status = workspace::cargo(&cargo).run_with_lines(|line| {

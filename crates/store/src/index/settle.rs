@@ -120,12 +120,12 @@ pub(crate) async fn settle(inner: &Arc<Inner>) -> Result<Settled> {
         move_candidates(inner, &places, &mut settled).await?;
         let end = copied.last().map_or(Position(0), |file| file.end);
         condemn(inner, end, &mut settled).await?;
+        settled.files_removed += remove_retired(inner).await?;
         let oldest = old_files(inner, target).next();
         if copied.is_empty() || oldest.is_none() || oldest == copied.first().copied() {
             break;
         }
     }
-    settled.files_removed = remove_retired(inner).await?;
     Ok(settled)
 }
 

@@ -124,9 +124,10 @@ impl Files {
         self.remove(id)
     }
 
-    /// What it takes to make a file a segment: its handle, and its hold. `None` if it must stay in the log.
+    /// What it takes to make the oldest file a segment: its handle, and its hold. `None` if it must stay in the log.
     pub fn for_segment(&self, id: FileId) -> Option<(Arc<dyn DiskFile>, Arc<()>)> {
-        let entry = self.entries.get(&id).filter(|entry| !entry.condemned && !entry.is_open)?;
+        let oldest = self.entries.first_key_value().filter(|(oldest, _)| **oldest == id);
+        let entry = oldest.map(|(_, entry)| entry).filter(|entry| !entry.condemned && !entry.is_open)?;
         Some((Arc::clone(entry.handle.as_ref()?), Arc::clone(&entry.hold)))
     }
 

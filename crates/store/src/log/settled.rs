@@ -38,10 +38,14 @@ impl Log {
         matches!(self.shared.backend, Backend::Disk(_))
     }
 
-    /// Makes a file a segment, durably: its bytes, and what writes under way hold of it. `None` if it must stay.
+    /// Makes the oldest file a segment, durably: its bytes, and what writes under way hold of it. `None` if it must
+    /// stay, as every file must while an older one is there: a log without one of its middle is taken for damaged.
     /// It remains readable here until [`Log::forget`], which is to be called when the segment is known.
     pub(crate) async fn settle_file(&self, place: Place) -> Result<Option<(u64, Arc<()>)>> {
         let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(None) };
+        if self.shared.is_removing() {
+            return Ok(None);
+        }
         let Some((handle, hold)) = self.shared.state.lock().files.for_segment(id) else { return Ok(None) };
         let disk = Arc::clone(disk);
         let settle = move || {

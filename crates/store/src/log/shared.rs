@@ -340,6 +340,11 @@ impl Shared {
         }
     }
 
+    /// True while files that the log has let go of are still there.
+    pub fn is_removing(&self) -> bool {
+        !self.unremoved.lock().is_empty()
+    }
+
     pub async fn close(&self) -> Result<()> {
         let receiver = {
             let mut state = self.state.lock();

@@ -125,3 +125,24 @@ async fn no_file_becomes_a_segment_before_the_older_ones_have_left_the_log() -> 
     assert_eq!(dump(&*volume).await?, before);
     Ok(())
 }
+
+/// A file that a reader's cut keeps from being removed is still the log's oldest: without its next one, the log would be
+/// taken for damaged after a crash.
+#[tokio::test]
+async fn a_file_stays_in_the_log_as_long_as_an_older_one() -> Result<()> {
+    let world = World::new(true, 6)?;
+    let volume = world.open().await?;
+    let cut = volume.cut().await?;
+    fill(&volume, 0..30).await?;
+    delete(&volume, 0..20).await?;
+    fill(&volume, 30..60).await?;
+    let before = dump(&*volume).await?;
+    volume.settle().await?;
+    drop((cut, volume));
+    let volume = world.open().await?;
+    assert_eq!(dump(&*volume).await?, before);
+    volume.settle().await?;
+    ensure!(volume.stats().segments > 0, "{:?}", volume.stats());
+    assert_eq!(dump(&*volume).await?, before);
+    Ok(())
+}
