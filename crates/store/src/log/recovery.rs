@@ -70,8 +70,9 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
     disk.create_directory(directory).map_err(|error| io_error("making", directory, error))?;
     let mut garbage = Vec::new();
     fence(&**disk, directory, epoch)?;
-    let headers = read_headers(&**disk, directory, epoch, &mut garbage)?;
-    let headless: Vec<FileId> = garbage.iter().filter_map(|name| parse_log_name(name)).collect();
+    let mut headless = Vec::new();
+    let headers = read_headers(&**disk, directory, epoch, &mut garbage, &mut headless)?;
+    garbage.extend(headless.iter().map(|id| log_name(*id)));
     let chain = chain(&headers);
     garbage.extend(headers.keys().filter(|id| !chain.contains_key(id)).map(|id| log_name(*id)));
     let mut files = Vec::new();
@@ -145,13 +146,14 @@ struct OpenedFile {
     file: Arc<dyn DiskFile>,
 }
 
-/// Opens every file of the log. One without a header was never used: its header is durable before any group is
-/// written behind it.
+/// Opens every file of the log. One without a header was never used, unless it was damaged: its header is durable
+/// before any group is written behind it.
 fn read_headers(
     disk: &dyn Disk,
     directory: &Path,
     epoch: u64,
     garbage: &mut Vec<String>,
+    headless: &mut Vec<FileId>,
 ) -> Result<BTreeMap<FileId, OpenedFile>> {
     let mut opened = BTreeMap::new();
     let names = disk.list(directory).map_err(|error| io_error("listing", directory, error))?;
@@ -189,7 +191,7 @@ fn read_headers(
         if first.is_ok_and(|group| group.id == id) {
             return Err(Error::Corrupt(format!("{}, the file's header: {fault}", path.display())));
         }
-        garbage.push(name);
+        headless.push(id);
     }
     Ok(opened)
 }

@@ -151,6 +151,20 @@ fn a_file_cut_within_its_header_is_named_even_if_replay_does_not_need_it() {
     }
 }
 
+/// Where a file system renames in two steps, a crash between them leaves both names.
+#[test]
+fn a_file_with_the_name_of_a_segment_as_well_is_one_and_stands_in_the_way_of_no_open() {
+    let (disk, _) = small_log(true);
+    let end = open_on(&disk.copy(), 9).unwrap().tail.end;
+    let (path, _) = &log_files(&disk)[0];
+    let settled = path.to_str().unwrap().replace("log-", "settled-");
+    disk.rename(path, Path::new(&settled)).unwrap();
+    disk.create(path).unwrap();
+    let medium = Medium::Disk { disk: Arc::new(disk.clone()), directory: PathBuf::from("/log") };
+    block_on(open(medium, 9, end, Arc::new(NoListener), settings())).unwrap();
+    assert!(!disk.exists(path).unwrap(), "the log lets go of its name");
+}
+
 #[test]
 fn a_missing_file_is_a_hole() {
     let (disk, pointers) = small_log(true);
