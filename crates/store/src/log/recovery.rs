@@ -201,7 +201,7 @@ fn chain(headers: &BTreeMap<FileId, OpenedFile>) -> BTreeMap<FileId, &OpenedFile
     let mut chain = BTreeMap::new();
     let mut last = headers.keys().next_back().map(|id| FileId { number: u64::MAX, ..*id });
     while let Some(upper) = last {
-        // The file itself may be gone, and older ones kept for a snapshot.
+        // The file itself may be gone, and older ones still be there.
         let Some((upper, _)) = headers.range(..=upper).next_back() else { break };
         let members = headers.range(FileId { number: 0, ..*upper }..=*upper);
         last = None;
