@@ -16,6 +16,7 @@ use crate::log::{self, LogFile};
 use crate::pointer::Place;
 use crate::{Batch, Error, Mutation, Position, Result, Space, limits};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use slatedb::ValueDeletable;
 use std::collections::BTreeSet;
@@ -157,8 +158,12 @@ fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
 /// Candidates of files that were written before this open.
 async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
     let unread = inner.settling.unread.lock().clone();
-    for file in unread {
-        let records = match inner.log().read_records(file).await {
+    // Objects are small and far away, files the opposite.
+    let at_once = if inner.log().is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT };
+    let read = unread.into_iter().map(|file| inner.log().read_records(file));
+    let mut read = stream::iter(read).buffered(at_once);
+    while let Some(records) = read.next().await {
+        let records = match records {
             // An earlier server was still removing it when this one opened: nothing points into it.
             Err(Error::NotFound(_) | Error::PayloadMoved) => continue,
             records => records?,

@@ -338,12 +338,26 @@ impl Shared {
                 self.wake_room();
             }
         }
-        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
+        // Of files the oldest first, and one after the other: what a crash leaves is the log without some of its
+        // start. Recovery does not ask that of objects, and there are many.
+        let at_once = match &self.backend {
+            Backend::Disk(_) => 1,
+            Backend::Objects(_) => limits::LOG_REMOVES_IN_FLIGHT,
+        };
         loop {
-            let next = self.unremoved.lock().first_entry().map(|mut entry| (*entry.key(), entry.get_mut().take()));
-            let Some((id, handle)) = next else { return Ok(()) };
-            self.remove_file(id, handle).await?;
-            self.unremoved.lock().remove(&id);
+            let next: Vec<_> = {
+                let mut unremoved = self.unremoved.lock();
+                unremoved.iter_mut().take(at_once).map(|(id, handle)| (*id, handle.take())).collect()
+            };
+            if next.is_empty() {
+                return Ok(());
+            }
+            let removed = next.into_iter().map(async |(id, handle)| {
+                self.remove_file(id, handle).await?;
+                self.unremoved.lock().remove(&id);
+                Ok(())
+            });
+            futures::future::try_join_all(removed).await?;
         }
     }
 
