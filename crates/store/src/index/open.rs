@@ -236,6 +236,10 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool
     if inner.check().is_err() {
         return;
     }
+    // What was frozen but not yet written when the last server died is replayed, and nobody may write for long.
+    if inner.shared.tail_is_full() {
+        report("flushing the index", inner.flush_index().await);
+    }
     let files = inner.log().files();
     let log_bytes: u64 = files.iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum();
     let much = log_bytes > inner.settling.log_bytes || files.len() > limits::SETTLE_LOG_FILES;

@@ -100,8 +100,10 @@ impl Shared {
         self.row_bytes.load(Ordering::Relaxed).saturating_sub(self.frozen_row_bytes.load(Ordering::Relaxed))
     }
 
-    fn tail_groups(&self) -> u64 {
-        self.groups.load(Ordering::Relaxed).saturating_sub(self.frozen_groups.load(Ordering::Relaxed))
+    /// A restart would replay more than it should.
+    pub fn tail_is_full(&self) -> bool {
+        let groups = self.groups.load(Ordering::Relaxed).saturating_sub(self.frozen_groups.load(Ordering::Relaxed));
+        self.tail_bytes() > self.tail_bytes_max || groups > self.tail_groups_max
     }
 
     /// The memtable was frozen: what comes now is the new tail.
@@ -249,8 +251,7 @@ impl WalWriter for LogWriter {
 
     /// Bounds what a restart replays. SlateDB asks after every batch and freezes at once when told to.
     fn should_flush_memtable(&self, _replay_after: u64) -> bool {
-        let shared = &self.shared;
-        let full = shared.tail_bytes() > shared.tail_bytes_max || shared.tail_groups() > shared.tail_groups_max;
+        let full = self.shared.tail_is_full();
         if full {
             self.shared.note_freeze();
         }

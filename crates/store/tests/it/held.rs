@@ -102,3 +102,25 @@ async fn no_file_leaves_the_log_before_the_index_has_said_in_the_bucket_that_it_
     }
     Ok(())
 }
+
+/// Rows on their way into the index when a server dies are replayed, and would be again and again.
+#[tokio::test]
+async fn a_tail_over_its_limit_is_flushed_after_a_restart_although_nobody_writes() -> Result<()> {
+    let bucket = Arc::new(Held::default());
+    let world = World::new(true, 2)?.with_bucket(Arc::<Held>::clone(&bucket)).with_tail_bytes_max(1000);
+    let volume = world.open().await?;
+    bucket.holds.store(true, Ordering::SeqCst);
+    for number in 0..100u64 {
+        let mut batch = Batch::new();
+        batch.put([b"\x10".as_slice(), &number.to_be_bytes()].concat(), vec![7; 100]);
+        volume.durable(volume.commit(batch).await?).await?;
+    }
+    bucket.held.notified().await;
+    drop(volume);
+    bucket.holds.store(false, Ordering::SeqCst);
+    let volume = world.open().await?;
+    assert!(volume.stats().tail_bytes > 5000, "{:?}", volume.stats());
+    bucket.holds.store(true, Ordering::SeqCst);
+    tokio::time::timeout(Duration::from_secs(60), bucket.held.notified()).await?;
+    Ok(())
+}

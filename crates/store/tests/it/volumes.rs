@@ -63,6 +63,12 @@ impl World {
         self
     }
 
+    /// With another limit of the rows that a restart replays.
+    pub fn with_tail_bytes_max(mut self, bytes: u64) -> Self {
+        self.components.log.tail_bytes_max = bytes;
+        self
+    }
+
     /// A server starts and opens the volume.
     pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
         Ok(Store::new(self.components.clone()).open_volume(VolumeId(0)).await?)
