@@ -4,6 +4,7 @@ mod closed;
 mod damage;
 mod fsck;
 mod gate;
+mod held;
 mod late;
 mod model;
 mod settled;
