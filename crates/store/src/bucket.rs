@@ -11,6 +11,8 @@
 //! What every store must do is in [`crate::probe`], which checks it.
 
 mod cloud;
+#[cfg(all(test, feature = "conformance"))]
+pub(crate) mod conformance;
 pub mod environment;
 pub mod failure;
 pub mod local;

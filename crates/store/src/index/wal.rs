@@ -18,7 +18,7 @@ use slatedb::wal::{
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// What the volume and SlateDB's side of the log share.
 pub(crate) struct Shared {
@@ -124,7 +124,24 @@ impl Shared {
     }
 }
 
-impl LogListener for Shared {
+/// Weak, because what it tells holds the log: neither would ever end.
+struct Listener(Weak<Shared>);
+
+impl LogListener for Listener {
+    fn durable(&self, group: DurableGroup) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.durable(group);
+        }
+    }
+
+    fn closed(&self, reason: Error) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.closed(reason);
+        }
+    }
+}
+
+impl Shared {
     fn durable(&self, group: DurableGroup) {
         self.groups.fetch_add(1, Ordering::Relaxed);
         let status = {
@@ -151,6 +168,9 @@ impl LogListener for Shared {
             status.clone()
         };
         self.publish(&WalEvent::WalClosed(status));
+        // Nothing more is to be told, and who listens may hold this.
+        let observers = std::mem::take(&mut *self.observers.write());
+        drop(observers);
     }
 }
 
@@ -176,7 +196,7 @@ pub(crate) struct LogInit {
 impl WriterInit for LogInit {
     async fn fence_and_init(&self, manifest: &mut WriterManifest) -> Result<WriterInitResult, WalError> {
         let replay_after = Position(manifest.replay_after_wal_id());
-        let listener = Arc::clone(&self.shared) as Arc<dyn LogListener>;
+        let listener = Arc::new(Listener(Arc::downgrade(&self.shared)));
         let opened = log::open(self.medium.clone(), manifest.epoch(), replay_after, listener, self.settings.clone());
         let opened = opened.await.map_err(|error| self.shared.failed(error))?;
         self.shared.status.lock().last_flushed_wal_id = replay_after.0;

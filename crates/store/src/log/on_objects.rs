@@ -62,11 +62,20 @@ impl Objects {
         (name.len() == 20).then(|| name.parse().ok())?
     }
 
-    /// The bytes; `NotFound` if the object is gone.
+    /// The bytes, all of them; `NotFound` if the object is gone, and `Corrupt` if it ends before them.
     pub async fn read(&self, number: u64, range: Range<u64>) -> Result<Bytes> {
         let path = self.path(number);
-        let read = self.store.get_range(&path, range).await;
-        read.map_err(|error| failure(&format!("read {path}"), error))
+        let read = self.store.get_range(&path, range.clone()).await;
+        let bytes = match &read {
+            Ok(bytes) => Some(range.start + bytes.len() as u64),
+            // A store refuses a range that begins behind the end, with the error of any refusal.
+            Err(object_store::Error::Generic { .. }) => self.store.head(&path).await.ok().map(|meta| meta.size),
+            Err(_) => None,
+        };
+        match bytes.filter(|bytes| *bytes < range.end) {
+            Some(bytes) => Err(self.corrupt(number, &format!("it has {bytes} bytes, and should have {}", range.end))),
+            None => read.map_err(|error| failure(&format!("read {path}"), error)),
+        }
     }
 
     pub async fn header(&self, number: u64) -> Result<GroupHeader> {

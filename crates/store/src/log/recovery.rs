@@ -231,8 +231,9 @@ fn start_of(id: FileId, opened: &OpenedFile, path: &Path) -> Result<Option<Posit
     Ok(first)
 }
 
-/// Every file but the newest ends where the next one starts. Files may be missing where replay does not need
-/// them, because settled files go in any order; anywhere else, that is a hole.
+/// Every file but the newest ends where the next one starts. Files leave the log from the oldest on, but no directory
+/// is synced for it: after a power cut, one may be missing that is younger than one that is there. That is a hole
+/// only where replay needs it.
 fn set_ends(files: &mut [Found], replay_after: Position) -> Result<()> {
     for i in 1..files.len() {
         let (id, start, header) = (files[i].source.id, files[i].source.start, files[i].header);
@@ -257,10 +258,16 @@ fn set_ends(files: &mut [Found], replay_after: Position) -> Result<()> {
 /// Where a file ends whose successor is gone.
 fn end_before_gap(source: &Source) -> Result<Position> {
     let (end, walked) = walk(source, source.start)?;
-    if later_acknowledged(source, offset_of(source.start, end))? > Some(end) {
-        return Err(source.corrupt(end, &format!("{}, and later groups were acknowledged", walked.fault)));
-    }
+    check_end(source, end, &walked.fault)?;
     Ok(end)
+}
+
+/// Refuses what seems to be the end of a file's groups if a later one says that more had been durable.
+pub fn check_end(source: &Source, end: Position, fault: &Fault) -> Result<()> {
+    if later_acknowledged(source, offset_of(source.start, end))? > Some(end) {
+        return Err(source.corrupt(end, &format!("{fault}, and later groups were acknowledged")));
+    }
+    Ok(())
 }
 
 /// Reads the newest file to its end and syncs it.
@@ -278,10 +285,7 @@ fn find_end(files: &mut [Found], unstarted: &[Source], replay_after: Position) -
     let (end, walked) = walk(&source, replay_after)?;
     let mut tail = TailReport { end, closed: walked.closed, ..TailReport::default() };
     if !tail.closed {
-        let found = later_acknowledged(&source, offset_of(source.start, tail.end))?;
-        if found > Some(tail.end) {
-            return Err(source.corrupt(tail.end, &format!("{}, and later groups were acknowledged", walked.fault)));
-        }
+        check_end(&source, tail.end, &walked.fault)?;
         for file in unstarted {
             if later_acknowledged(file, FILE_HEADER_BYTES)? > Some(tail.end) {
                 return Err(file.corrupt(file.start, &"it is damaged, and later groups were acknowledged"));

@@ -9,8 +9,9 @@
 //! if the file system renames in two steps: then the log lets go of its own when it is opened.
 
 use super::Log;
-use super::format::{Entry, FILE_HEADER_BYTES, FileId, GROUP_HEADER_BYTES, GroupHeader};
+use super::format::{Entry, FILE_HEADER_BYTES, FileHeader, FileId, GROUP_HEADER_BYTES, GroupHeader};
 use super::on_disk::{self, io_error, offset_of, parse_settled_name};
+use super::recovery::check_end;
 use super::replay::{GroupReader, Source};
 use super::shared::{Backend, Shared, blocking};
 use crate::disk::DiskFile;
@@ -124,22 +125,27 @@ impl SettledFiles {
         blocking(self.shared.is_inline(), move || disk.remove_settled(id)).await?
     }
 
-    /// The payloads that the file's groups name, for `fsck` and `inspect`.
+    /// The payloads that the file's groups name, for `fsck` and `inspect`, after all of the file was compared with its
+    /// checksums but payload, and the header and the records of its last group: no later one tells of that.
     pub async fn payloads(&self, place: Place) -> Result<Vec<Pointer>> {
         let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(Vec::new()) };
         let (file, path) = (self.file(id).await?, disk.settled_path(id));
         blocking(self.shared.is_inline(), move || {
-            let block = on_disk::read_block(&*file, &path, FILE_HEADER_BYTES)?;
-            let start = match GroupHeader::decode(&block) {
-                Ok(first) if first.id == id => first.start,
+            let header = FileHeader::decode(&on_disk::read_block(&*file, &path, 0)?);
+            let first = GroupHeader::decode(&on_disk::read_block(&*file, &path, FILE_HEADER_BYTES)?);
+            let start = match (header, first) {
+                (Ok(header), Ok(first)) if header.id == id && first.id == id => first.start,
                 _ => return Err(Error::Corrupt(format!("{} does not begin with a group of its own", path.display()))),
             };
             let mut reader = GroupReader::new(Source { id, path, start, file }, start)?;
             let mut payloads = Vec::new();
             loop {
                 let offset = offset_of(start, reader.at) + GROUP_HEADER_BYTES;
-                // It ends where no further group is: what a row needs is checked through the row.
-                let Ok(group) = reader.next()? else { return Ok(payloads) };
+                let group = match reader.next()? {
+                    Ok(group) => group,
+                    // It ends where no further group is.
+                    Err(fault) => return check_end(&reader.source, reader.at, &fault).map(|()| payloads),
+                };
                 for entry in group.entries {
                     if let Entry::Payload { at, length, crc } = entry {
                         payloads.push(Pointer { place, offset: offset + at, length, crc });

@@ -1,5 +1,6 @@
 //! The store's integration tests: one binary.
 
+mod closed;
 mod damage;
 mod fsck;
 mod gate;

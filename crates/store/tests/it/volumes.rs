@@ -7,6 +7,7 @@ use ballast_store::{Components, Gate, IndexedVolume, KeyRange, Read, Store, Volu
 use bytes::Bytes;
 use object_store::memory::InMemory;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +26,7 @@ impl Gate for Lease {
 pub struct World {
     components: Components,
     lease: Arc<Lease>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
@@ -43,12 +44,18 @@ impl World {
             gate: Arc::<Lease>::clone(&lease),
             log,
         };
-        Ok(Self { components, lease, _directory: directory })
+        Ok(Self { components, lease, directory })
     }
 
     /// Takes the right to serve from every volume that is open.
     pub fn fence(&self) {
         self.lease.0.store(true, Ordering::SeqCst);
+    }
+
+    /// The files of the log that this process has open.
+    pub fn open_files(&self) -> Result<Vec<PathBuf>> {
+        let links = std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        Ok(links.filter(|path| path.starts_with(self.directory.path())).collect())
     }
 
     /// With another right to serve.

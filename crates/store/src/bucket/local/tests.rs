@@ -334,25 +334,6 @@ fn a_new_bucket_belongs_to_its_owner_alone() {
 #[cfg(feature = "conformance")]
 #[tokio::test]
 async fn the_conformance_functions_of_object_store_pass() {
-    use object_store::integration;
     let (_directory, store) = store();
-    integration::put_get_delete_list(&store).await;
-    integration::list_with_offset_exclusivity(&store).await;
-    integration::get_opts(&store).await;
-    integration::put_opts(&store, true).await;
-    integration::list_uses_directories_correctly(&store).await;
-    integration::list_with_delimiter(&store).await;
-    integration::rename_and_copy(&store).await;
-    integration::copy_if_not_exists(&store).await;
-    integration::copy_rename_nonexistent_object(&store).await;
-    integration::put_get_attributes(&store).await;
-    integration::multipart_race_condition(&store, true).await;
-    integration::multipart_out_of_order(&store).await;
-    store
-        .delete_stream(store.list(None).map_ok(|object| object.location).boxed())
-        .try_collect::<Vec<_>>()
-        .await
-        .unwrap();
-    integration::stream_get(&store).await;
-    assert!(integration::get_nonexistent_object(&store, None).await.is_err());
+    crate::bucket::conformance::check(&store).await;
 }

@@ -103,21 +103,9 @@ async fn damage_is_named_for_good_and_only_where_it_is_read() {
     assert!(matches!(checked.get_range(&name(), 0..1).await, Err(Error::NotFound { .. })));
 }
 
-/// object_store's own tests of what a store must do.
 #[cfg(feature = "conformance")]
 #[tokio::test]
 async fn the_conformance_functions_of_object_store_pass() {
-    use object_store::integration;
     let (_, store) = stores();
-    integration::put_get_delete_list(&store).await;
-    integration::list_with_offset_exclusivity(&store).await;
-    integration::get_opts(&store).await;
-    integration::put_opts(&store, true).await;
-    integration::list_uses_directories_correctly(&store).await;
-    integration::list_with_delimiter(&store).await;
-    integration::rename_and_copy(&store).await;
-    integration::copy_if_not_exists(&store).await;
-    integration::copy_rename_nonexistent_object(&store).await;
-    integration::put_get_attributes(&store).await;
-    assert!(integration::get_nonexistent_object(&store, None).await.is_err());
+    crate::bucket::conformance::check(&store).await;
 }

@@ -123,6 +123,48 @@ async fn a_lost_or_changed_object_is_named() {
     }
 }
 
+/// An object comes whole or not at all, so that a short one is damage, also if it is the last one.
+#[tokio::test]
+async fn a_log_object_that_was_cut_is_named() {
+    let store = Arc::new(InMemory::new());
+    let medium = on(store.clone());
+    let Opened { log, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
+    for seq in 1..=5 {
+        put(&log, seq, 10).await.unwrap();
+    }
+    drop(log);
+    for name in names(&*store).await {
+        let path = Path::from(name.as_str());
+        let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+        for cut in 0..bytes.len() {
+            let fork = Arc::new(store.fork());
+            fork.put(&path, bytes.slice(..cut).into()).await.unwrap();
+            match open_at(&on(fork), 2, Position(0)).await {
+                Err(Error::Corrupt(text)) => assert!(text.contains(&name), "{name} cut at {cut}: {text}"),
+                Err(error) => panic!("{name} cut at {cut}: {error}"),
+                Ok(_) => panic!("{name} cut at {cut}, and nothing was said"),
+            }
+        }
+    }
+}
+
+/// Such an object is damaged while the log is open, which has seen it whole.
+#[tokio::test]
+async fn a_log_object_that_is_cut_while_it_is_read_is_named() {
+    let store = Arc::new(InMemory::new());
+    let Opened { log, .. } = open_at(&on(store.clone()), 1, Position(0)).await.unwrap();
+    let (pointer, _) = put(&log, 1, 10).await.unwrap();
+    put(&log, 2, 10).await.unwrap();
+    let name = names(&*store).await.remove(1);
+    let path = Path::from(name.as_str());
+    let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+    for cut in 0..pointer.offset as usize + 10 {
+        store.put(&path, bytes.slice(..cut).into()).await.unwrap();
+        let read = log.read_payload(&pointer).await;
+        assert!(matches!(&read, Err(Error::Corrupt(text)) if text.contains(&name)), "cut at {cut}: {read:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_lost_is_settled_by_reading_the_object() {
     let random = Random::from_seed(3);

@@ -7,10 +7,11 @@ use ballast_store::bucket::Environment;
 use ballast_store::disk::RealDisk;
 use ballast_store::pointer::Place;
 use ballast_store::{
-    Batch, Bucket, Claim, Components, Holder, IndexedVolume, Lease, Space, Store, Superblock, Volume, VolumeId, log,
+    Batch, Bucket, Claim, Components, Gate, Holder, IndexedVolume, Lease, Space, Store, Superblock, Volume, VolumeId,
+    limits, log,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,9 +69,17 @@ impl std::fmt::Display for Found {
     }
 }
 
+/// Where the log lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Log {
+    Files,
+    Objects,
+}
+
 /// A small volume that was closed, or whose server was killed.
 pub struct Sample {
     pub what: &'static str,
+    log: Log,
     directory: tempfile::TempDir,
     /// The files by their names relative to the bucket, with their sizes.
     pub files: BTreeMap<String, usize>,
@@ -80,16 +89,44 @@ pub struct Sample {
     pub commits: usize,
     /// The commits that the index has.
     pub commits_sure: usize,
-    /// Bytes that hold groups, of each file of the log, the newest last.
+    /// Bytes that hold groups, of each file of the log, the newest last. None if the log is objects.
     log_files: Vec<(String, usize)>,
     /// Where the last group of the newest file begins.
     last_group: usize,
+    /// The files of the log that became segments.
+    settled: BTreeMap<String, Groups>,
+}
+
+/// Where the groups of a file of the log lie.
+#[derive(Clone, Copy, Debug)]
+struct Groups {
+    last: usize,
+    /// The last one's records, behind its payload.
+    last_records: usize,
+    end: usize,
+}
+
+impl Groups {
+    /// Walks over the headers of a file's groups; behind its own, there may be those of a file that it was before.
+    fn of(bytes: &[u8]) -> Self {
+        let number =
+            |at: usize, count: usize| bytes[at..at + count].iter().rev().fold(0, |n, byte| n << 8 | *byte as usize);
+        let id = |at: usize| (number(at + 8, 8), number(at + 16, 8));
+        let mut groups = Self { last: 0, last_records: 0, end: LOG_BLOCK };
+        while bytes[groups.end..].starts_with(b"BGRP") && id(groups.end) == id(LOG_BLOCK) {
+            groups.last = groups.end;
+            groups.last_records = groups.last + 104 + number(groups.last + 88, 4);
+            groups.end = groups.last_records + number(groups.last + 92, 4);
+        }
+        groups
+    }
 }
 
 /// A file as messages speak of it.
 pub fn kind(file: &str) -> &str {
     let parts: Vec<&str> = file.split('/').collect();
     match parts[..] {
+        ["volumes", _, "log", name] if name.starts_with("settled-") => "settled",
         ["volumes", _, "index", kind, _] => kind,
         ["volumes", _, kind, _] => kind,
         _ => parts[0],
@@ -97,9 +134,13 @@ pub fn kind(file: &str) -> &str {
 }
 
 impl Sample {
-    /// One that was closed and one that was killed.
-    pub fn both() -> Result<[Self; 2]> {
-        tokio::runtime::Runtime::new()?.block_on(build())
+    /// One that was closed and one that was killed; and two of which only the log is looked at, because it is objects.
+    pub fn all() -> Result<Vec<Self>> {
+        let runtime = tokio::runtime::Runtime::new()?;
+        Ok([runtime.block_on(build(Log::Files))?, runtime.block_on(build(Log::Objects))?]
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     /// What the bytes mean that the damage takes or changes.
@@ -109,6 +150,15 @@ impl Sample {
             "lease" if self.files.keys().rfind(|file| kind(file) == "lease").is_some_and(|newest| newest != file) => {
                 Meaning::Nothing("it is superseded: only the newest entry of the lease is ever read")
             }
+            // A PUT happens whole or not at all: an object that is short was damaged, the last one too.
+            "log" if self.log == Log::Objects => Meaning::Needed,
+            "settled" => match self.settled.get(file) {
+                Some(groups) if at >= groups.end => Meaning::Nothing("the groups of the file end before it"),
+                Some(groups) if at >= groups.last && !(groups.last + 104..groups.last_records).contains(&at) => {
+                    self.meaning_of_last_settled(damage, groups)
+                }
+                _ => Meaning::Needed,
+            },
             "log" => match self.log_files.iter().find(|(name, _)| name == file) {
                 None => Meaning::Nothing("no group was ever written to it: it was made ahead, or is to be used again"),
                 Some((_, used)) if at >= *used => Meaning::Nothing("the groups of the file end before it"),
@@ -116,6 +166,16 @@ impl Sample {
                 Some(_) => Meaning::Needed,
             },
             _ => Meaning::Needed,
+        }
+    }
+
+    /// Of what is around the payload of a settled file's last group.
+    fn meaning_of_last_settled(&self, damage: Damage, groups: &Groups) -> Meaning {
+        match damage {
+            Damage::Cut(at) if at < groups.last_records => Meaning::Needed,
+            _ => Meaning::Nothing(
+                "the index has its rows, which point at the payload; and no later group tells that it was there",
+            ),
         }
     }
 
@@ -141,7 +201,7 @@ impl Sample {
         }
         std::fs::write(&path, bytes)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let looked = runtime.block_on(async { tokio::time::timeout(PATIENCE, look(copy.path())).await });
+        let looked = runtime.block_on(async { tokio::time::timeout(PATIENCE, look(copy.path(), self.log)).await });
         Ok(looked.map_or_else(|_| Found::Wrong("it hangs".into()), |seen| self.judge(file, seen)))
     }
 
@@ -179,9 +239,9 @@ impl Seen {
     }
 }
 
-async fn look(directory: &Path) -> Seen {
+async fn look(directory: &Path, log: Log) -> Seen {
     let mut seen = Seen::default();
-    let opened = open(directory, 1).await;
+    let opened = open(directory, log, 1).await;
     let Some((volume, _lease)) = seen.note(opened) else { return seen };
     let present = dump(&*volume).await;
     seen.present = seen.note(present);
@@ -196,18 +256,27 @@ async fn look(directory: &Path) -> Seen {
 }
 
 /// Opens the bucket as a server does.
-async fn open(directory: &Path, seed: u64) -> Result<(Arc<IndexedVolume>, Lease)> {
+async fn open(directory: &Path, log: Log, seed: u64) -> Result<(Arc<IndexedVolume>, Lease)> {
     let (clock, random) = (Arc::new(SystemClock), Random::from_seed(seed));
-    let url = directory.to_str().context("the directory's name is text")?;
-    let bucket = Bucket::open(url, &Environment::default(), &random)?;
+    let bucket = bucket(directory, &random)?;
     Superblock::open(&bucket, &*clock, &random).await?;
     let claim = Claim::new(Holder::this_process(""));
-    let lease = Lease::acquire(&bucket, &claim, clock.clone(), &random).await?;
-    let store = Store::new(Components {
+    let lease = Lease::acquire(&bucket, &claim, clock, &random).await?;
+    let components = components(directory, log, &bucket, Arc::new(lease.guard()), random);
+    Ok((Store::new(components).open_volume(VolumeId(0)).await?, lease))
+}
+
+fn bucket(directory: &Path, random: &Random) -> Result<Bucket> {
+    let url = directory.to_str().context("the directory's name is text")?;
+    Ok(Bucket::open(url, &Environment::default(), random)?)
+}
+
+fn components(directory: &Path, log: Log, bucket: &Bucket, gate: Arc<dyn Gate>, random: Random) -> Components {
+    Components {
         bucket: Arc::clone(bucket.store()),
-        local: Some((Arc::new(RealDisk) as _, directory.to_owned())),
-        clock,
-        gate: Arc::new(lease.guard()),
+        local: (log == Log::Files).then(|| (Arc::new(RealDisk) as _, directory.to_owned())),
+        clock: Arc::new(SystemClock),
+        gate,
         log: log::Settings {
             file_bytes: 8 << 10,
             first_file_bytes: 4 << 10,
@@ -217,8 +286,31 @@ async fn open(directory: &Path, seed: u64) -> Result<(Arc<IndexedVolume>, Lease)
             ..log::Settings::default()
         },
         random,
-    });
-    Ok((store.open_volume(VolumeId(0)).await?, lease))
+    }
+}
+
+/// Nobody else wants this volume.
+struct Always;
+
+impl Gate for Always {
+    fn check(&self) -> ballast_store::Result<()> {
+        Ok(())
+    }
+}
+
+/// A server that runs until the index has removed old manifests, which leaves a boundary; in a time of its own, which
+/// passes at once.
+fn sweep(directory: &Path, log: Log) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    runtime.block_on(async {
+        let random = Random::from_seed(9);
+        let bucket = bucket(directory, &random)?;
+        let mut components = components(directory, log, &bucket, Arc::new(Always), random);
+        components.log.drive = log::Drive::Task;
+        let volume = Store::new(components).open_volume(VolumeId(0)).await?;
+        tokio::time::sleep(2 * (limits::INDEX_GARBAGE_AGE + limits::INDEX_GARBAGE_INTERVAL)).await;
+        Ok(volume.close().await?)
+    })
 }
 
 /// Commits, and keeps what there was after each commit.
@@ -230,12 +322,21 @@ struct Writer {
 impl Writer {
     /// A row without payload and one with payload in the log; some rows are written again and again.
     async fn commit(&mut self, number: u8) -> Result<()> {
+        self.put(number, number % 7, 700).await
+    }
+
+    /// A row that stays, with much payload: of the kind that makes a file of the log a segment.
+    async fn keep(&mut self, number: u8) -> Result<()> {
+        self.put(number, 100 + number, 3000).await
+    }
+
+    async fn put(&mut self, number: u8, block: u8, payload_bytes: usize) -> Result<()> {
         let text = [number; 40];
-        let payload = self.volume.append_payload(&[Bytes::from(vec![number; 700])]).await?;
+        let payload = self.volume.append_payload(&[Bytes::from(vec![number; payload_bytes])]).await?;
         let mut batch = Batch::new();
         batch.hold(&payload);
         batch.put(Space::Inode.key(&[&[number % 5]]), text.to_vec());
-        batch.put_with_payload(Space::Block.key(&[&[number % 7]]), Bytes::from_static(b"block"), [payload.pointer]);
+        batch.put_with_payload(Space::Block.key(&[&[block]]), Bytes::from_static(b"block"), [payload.pointer]);
         let end = self.volume.commit(batch).await?;
         self.volume.durable(end).await?;
         self.states.push(dump(&*self.volume).await?);
@@ -243,9 +344,9 @@ impl Writer {
     }
 }
 
-async fn build() -> Result<[Sample; 2]> {
+async fn build(log: Log) -> Result<[Sample; 2]> {
     let directory = temporary()?;
-    let (volume, lease) = open(directory.path(), 7).await?;
+    let (volume, lease) = open(directory.path(), log, 7).await?;
     let mut writer = Writer { volume, states: Vec::new() };
     for number in 0..12 {
         writer.commit(number).await?;
@@ -254,15 +355,21 @@ async fn build() -> Result<[Sample; 2]> {
             writer.volume.create_snapshot(SNAPSHOT).await?;
         }
     }
+    for number in 12..16 {
+        writer.keep(number).await?;
+    }
     let snapshot = dump(&*writer.volume.open_snapshot(SNAPSHOT).await?).await?;
     writer.volume.flush_index().await?;
-    writer.volume.settle().await?;
+    let settled = writer.volume.settle().await?;
+    ensure!((settled.files_kept > 0) == (log == Log::Files) && settled.files_removed > 0, "{settled:?}");
     // Garbage: nothing will ever point into it.
     drop(writer.volume.write_segment(vec![Bytes::from_static(b"nobody needs this")]).await?);
     writer.volume.close().await?;
     lease.release().await?;
 
-    let (volume, lease) = open(directory.path(), 8).await?;
+    let path = directory.path().to_owned();
+    tokio::task::spawn_blocking(move || sweep(&path, log)).await??;
+    let (volume, lease) = open(directory.path(), log, 8).await?;
     writer.volume = volume;
     writer.commit(20).await?;
     writer.volume.flush_index().await?;
@@ -275,6 +382,7 @@ async fn build() -> Result<[Sample; 2]> {
     let (states, volume) = (writer.states, writer.volume);
     let sample = |what, directory| Sample {
         what,
+        log,
         directory,
         files: BTreeMap::new(),
         snapshot: snapshot.clone(),
@@ -283,17 +391,20 @@ async fn build() -> Result<[Sample; 2]> {
         states: states.clone(),
         log_files: Vec::new(),
         last_group: 0,
+        settled: BTreeMap::new(),
     };
     let mut killed = sample("killed", copy(directory.path())?);
     killed.measure().await?;
     let newest = volume.log_files().pop().context("the log has a file")?;
-    killed.last_group = LOG_BLOCK + usize::try_from(end.0 - newest.start.0)?;
     volume.close().await?;
     lease.release().await?;
     drop(volume);
     let mut closed = sample("closed", directory);
     closed.measure().await?;
-    closed.last_group = closed.log_files.last().context("the log has a file")?.1 - LOG_BLOCK;
+    if log == Log::Files {
+        killed.last_group = LOG_BLOCK + usize::try_from(end.0 - newest.start.0)?;
+        closed.last_group = closed.log_files.last().context("the log has a file")?.1 - LOG_BLOCK;
+    }
     Ok([closed, killed])
 }
 
@@ -301,11 +412,20 @@ impl Sample {
     /// Learns from a look at a copy where the log's files end; and that there is nothing wrong with it.
     async fn measure(&mut self) -> Result<()> {
         list(self.directory.path(), Path::new(""), &mut self.files)?;
+        let kinds: BTreeSet<&str> = self.files.keys().map(|file| kind(file)).collect();
+        ensure!(kinds.contains("gc") && kinds.contains("settled") == (self.log == Log::Files), "{kinds:?}");
         let copy = copy(self.directory.path())?;
-        let seen = look(copy.path()).await;
+        let seen = look(copy.path(), self.log).await;
         ensure!(seen.errors.is_empty() && seen.present.as_ref() == self.states.last(), "{:?}", seen.errors);
+        if self.log == Log::Objects {
+            self.files.retain(|file, _| kind(file) == "log");
+            return Ok(());
+        }
+        for file in self.files.keys().filter(|file| kind(file) == "settled") {
+            self.settled.insert(file.clone(), Groups::of(&std::fs::read(self.directory.path().join(file))?));
+        }
         let again = self::copy(self.directory.path())?;
-        let (volume, _lease) = open(again.path(), 1).await?;
+        let (volume, _lease) = open(again.path(), self.log, 1).await?;
         for file in volume.log_files() {
             let Place::Log { epoch, number } = file.place else { continue };
             let name = format!("volumes/{}/log/log-{epoch:010}-{number:010}", VolumeId(0));
