@@ -28,7 +28,9 @@ pub struct Connection {
     skipping: bool,
     /// When the running statement is cancelled.
     deadline: Option<Instant>,
+    /// The settings that the client knows of, and the version of all that they are of.
     reported: Vec<(&'static str, String)>,
+    reported_version: u64,
 }
 
 /// Why a step ended the connection or the statement.
@@ -93,6 +95,7 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>, full: bool) -> io::Re
         skipping: false,
         deadline: None,
         reported: Vec::new(),
+        reported_version: 0,
     };
     connection.note_reported();
     let served = connection.run(&shared).await;
@@ -179,12 +182,12 @@ impl Connection {
             b'S' => self.sync().await,
             b'Q' => {
                 self.skipping = false;
-                self.simple(body).await
+                Box::pin(self.simple(body)).await
             }
             // What a client still sends of a COPY that has failed.
             b'd' | b'c' | b'f' => Ok(()),
             _ if self.skipping => Ok(()),
-            b'P' => self.parse(body).await,
+            b'P' => Box::pin(self.parse(body)).await,
             b'B' => self.bind(body),
             b'D' => self.describe(body),
             b'E' => self.execute(body).await,
@@ -223,6 +226,9 @@ impl Connection {
         for notice in self.session.take_notices() {
             self.wire.notice(&notice);
         }
+        if self.session.variables().version() == self.reported_version {
+            return;
+        }
         let before = std::mem::take(&mut self.reported);
         self.note_reported();
         for (now, before) in self.reported.iter().zip(&before) {
@@ -235,6 +241,7 @@ impl Connection {
     fn note_reported(&mut self) {
         let variables = self.session.variables();
         let value = |name: &str| variables.get(name).unwrap_or_default().to_owned();
+        self.reported_version = variables.version();
         self.reported = REPORTED.iter().map(|(shown, name)| (*shown, value(name))).collect();
     }
 
@@ -318,8 +325,8 @@ impl Connection {
                 let count = self.send_rows(&mut rows, &columns, &[], usize::MAX).await?.0;
                 self.wire.complete(&tag_text(tag, count));
             }
-            Answer::CopyIn(copy) => self.copy_in(copy).await?,
-            Answer::CopyOut(copy) => self.copy_out(copy).await?,
+            Answer::CopyIn(copy) => Box::pin(self.copy_in(copy)).await?,
+            Answer::CopyOut(copy) => Box::pin(self.copy_out(copy)).await?,
             Answer::Deallocate(name, tag) => {
                 self.forget(name)?;
                 self.tell();

@@ -61,11 +61,11 @@ impl Session {
         }
         self.enter(view, right).await?;
         let outcome = if self.transaction.is_some() {
-            self.write_in_transaction(plan, types, parameters).await?
+            Box::pin(self.write_in_transaction(plan, types, parameters)).await?
         } else if let Some(outcome) = self.write_by_key(plan, view, parameters).await? {
             outcome
         } else {
-            self.write_in_own_transaction(plan, types, parameters).await?
+            Box::pin(self.write_in_own_transaction(plan, types, parameters)).await?
         };
         let tag = match plan {
             Plan::Insert(_) => Tag::Insert(outcome.count),

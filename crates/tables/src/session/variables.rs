@@ -65,6 +65,8 @@ pub struct Variables {
     set: BTreeMap<String, String>,
     /// What SET LOCAL hides up to the end of the transaction; `None` is the default.
     hidden: BTreeMap<String, Option<String>>,
+    /// Grows whenever a setting may have changed.
+    version: u64,
     pub user: String,
     pub database: String,
     pub process: i32,
@@ -75,6 +77,11 @@ impl Variables {
         let name = name.to_lowercase();
         let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         self.set.get(&name).map(String::as_str).or_else(default)
+    }
+
+    /// The same as before if no setting has changed since.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Takes a setting. Unknown names with a dot in them are a client's own business and are kept.
@@ -96,8 +103,7 @@ impl Variables {
                 return Err(Error::Unsupported(format!("encoding {value} is not supported: text is UTF-8")));
             }
             "client_encoding" => {
-                self.set.insert(name, "UTF8".into());
-                return Ok(());
+                return self.keep(name, "UTF8".into());
             }
             // Times are shown in UTC whatever a client would like; an offset in the text says so.
             "timezone" => return Ok(()),
@@ -121,6 +127,7 @@ impl Variables {
         if self.set.len() >= VARIABLES_MAX && !self.set.contains_key(&name) {
             return Err(Error::TooLarge(format!("a session can have at most {VARIABLES_MAX} settings")));
         }
+        self.version += 1;
         self.hidden.remove(&name);
         self.set.insert(name, value);
         Ok(())
@@ -137,6 +144,7 @@ impl Variables {
     /// The transaction is over.
     pub(super) fn end_local(&mut self) {
         for (name, outer) in std::mem::take(&mut self.hidden) {
+            self.version += 1;
             match outer {
                 Some(value) => self.set.insert(name, value),
                 None => self.set.remove(&name),
@@ -145,12 +153,14 @@ impl Variables {
     }
 
     pub fn reset(&mut self, name: &str) {
+        self.version += 1;
         let name = name.to_lowercase();
         self.hidden.remove(&name);
         self.set.remove(&name);
     }
 
     pub fn reset_all(&mut self) {
+        self.version += 1;
         self.hidden.clear();
         self.set.clear();
     }
