@@ -1,5 +1,6 @@
 //! Cancel keys: how a second connection stops the query of a first.
 
+use super::message::Wire;
 use ballast_runtime::Random;
 use ballast_tables::{Error, Result};
 use parking_lot::Mutex;
@@ -27,12 +28,13 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Runs until it is done, the client cancels or its time is over; what commits by then is waited for.
-    pub async fn unless<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs until it is done, the client cancels or is gone, or a time is over; what commits by then is waited for.
+    pub async fn unless<T>(&self, wire: &Wire, run: impl Future<Output = Result<T>>) -> Result<T> {
         self.ending.store(false, Ordering::Relaxed);
         let stop = async {
             tokio::select! {
                 () = self.notify.notified() => Error::Cancelled,
+                () = wire.gone() => Error::Cancelled,
                 () = over(self.deadline) => Error::StatementTimeout,
             }
         };

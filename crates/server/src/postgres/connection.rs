@@ -291,7 +291,7 @@ impl Connection {
                 let answer = session.execute(&prepared, &[], more).await?;
                 Ok(answer)
             };
-            let answered = cancel.unless(run).await;
+            let answered = cancel.unless(&self.wire, run).await;
             let answer: Answer = match answered {
                 Ok(answered) => answered,
                 Err(error) => return Err(self.cancelled(error).await.into()),
@@ -349,7 +349,7 @@ impl Connection {
         while (sent as usize) < rows_max {
             let next = match rows.ready() {
                 Some(row) => Some(row),
-                None => match cancel.unless(rows.refill()).await {
+                None => match cancel.unless(&self.wire, rows.refill()).await {
                     Ok(more) if more => rows.ready(),
                     Ok(_) => None,
                     Err(error) => {

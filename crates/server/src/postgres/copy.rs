@@ -27,7 +27,9 @@ impl Connection {
             };
             match message.tag {
                 b'd' => {
-                    if let Err(error) = cancel.unless(self.session.copy_data(&mut copy, &message.body)).await {
+                    if let Err(error) =
+                        cancel.unless(&self.wire, self.session.copy_data(&mut copy, &message.body)).await
+                    {
                         if error.is_cancelled() {
                             self.session.copy_fail(copy).await;
                         }
@@ -70,7 +72,7 @@ impl Connection {
                 line.clear();
                 self.wire.relieve().await?;
             }
-            match cancel.unless(rows.next()).await {
+            match cancel.unless(&self.wire, rows.next()).await {
                 Ok(Some(row)) => copy.line(&row, &mut line),
                 Ok(None) => break,
                 Err(error) => {

@@ -4,10 +4,13 @@ use super::limits;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+/// What a client sends last.
+const FAREWELL: &[u8] = b"X\0\0\0\x04";
 
 /// A message of the client: its tag and what follows the length.
 #[derive(Debug)]
@@ -89,6 +92,18 @@ impl Wire {
     /// The tag of the next message, if it has arrived.
     pub fn peek(&self) -> Option<u8> {
         self.input.first().copied()
+    }
+
+    /// Returns when the client has gone without a farewell. With more to be read this waits for ever: it may be one.
+    pub async fn gone(&self) {
+        if let Ok(ready) = self.stream.ready(Interest::READABLE).await
+            && ready.is_read_closed()
+            && !matches!(self.stream.peek(&mut [0]).await, Ok(1..))
+            && !self.input.ends_with(FAREWELL)
+        {
+            return;
+        }
+        std::future::pending().await
     }
 
     /// Reads a large message. Its memory is asked for once and whole, so that no two of them wait for each other.

@@ -417,6 +417,8 @@ impl Writing<'_> {
                     for row in rows {
                         take(row.key, &row.value.bytes)?;
                     }
+                    // A long table in memory must not keep the thread to itself, nor the statement from being stopped.
+                    tokio::task::yield_now().await;
                 }
             }
         }
