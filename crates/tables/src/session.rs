@@ -26,6 +26,7 @@ use futures::stream::BoxStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Whether a transaction is open, as a client is told after every answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,11 @@ impl Session {
     /// How long the client may send nothing from now on; `None` outside of transactions.
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.transaction.as_ref().map(|_| self.variables.idle_in_transaction_timeout())
+    }
+
+    /// When the open transaction ends, whatever is done in it; `None` outside of transactions.
+    pub fn transaction_deadline(&self) -> Option<Instant> {
+        self.transaction.as_ref().map(|open| open.began + self.variables.transaction_timeout())
     }
 
     /// True while a transaction or a change of its own is committed or taken back. A statement must not be cancelled then:

@@ -23,6 +23,8 @@ pub struct Registry {
 pub struct Cancel {
     pub notify: Arc<Notify>,
     pub deadline: Option<Instant>,
+    /// The end of the open transaction.
+    pub transaction: Option<Instant>,
     /// See [`ballast_tables::Session::ending`].
     pub ending: Arc<AtomicBool>,
 }
@@ -36,6 +38,7 @@ impl Cancel {
                 () = self.notify.notified() => Error::Cancelled,
                 () = wire.gone() => Error::Cancelled,
                 () = over(self.deadline) => Error::StatementTimeout,
+                () = over(self.transaction) => Error::TransactionTimeout,
             }
         };
         let (mut run, mut stop, mut stopped) = (pin!(run), pin!(stop), None);

@@ -70,7 +70,7 @@ impl Connection {
             if !line.is_empty() {
                 self.wire.message(b'd', |out| out.put_slice(&line));
                 line.clear();
-                self.wire.relieve().await?;
+                self.relieve().await?;
             }
             match cancel.unless(&self.wire, rows.next()).await {
                 Ok(Some(row)) => copy.line(&row, &mut line),

@@ -136,9 +136,9 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends what has gathered if it is much.
-    pub async fn relieve(&mut self) -> io::Result<()> {
-        if self.output.len() >= limits::WRITE_BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    /// True if what has gathered is so much that it is to be sent.
+    pub fn is_heavy(&self) -> bool {
+        self.output.len() >= limits::WRITE_BUFFER_BYTES
     }
 
     pub async fn write_raw(&mut self, bytes: &[u8]) -> io::Result<()> {

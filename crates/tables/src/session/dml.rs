@@ -170,7 +170,14 @@ impl Session {
         }
     }
 
+    /// The listener knows the end of a transaction that was open before; here it may be the statement's own.
     async fn write_in_transaction(&mut self, plan: &Plan, types: &[Type], parameters: &[Value]) -> Result<Outcome> {
+        let Some(end) = self.transaction_deadline() else { return Err(Error::TransactionFailed) };
+        let write = self.write_rows(plan, types, parameters);
+        tokio::time::timeout_at(end, write).await.unwrap_or(Err(Error::TransactionTimeout))
+    }
+
+    async fn write_rows(&mut self, plan: &Plan, types: &[Type], parameters: &[Value]) -> Result<Outcome> {
         let tables = Arc::clone(&self.tables.0);
         let context = Context { parameters, now_micros: self.now_micros(), random: &tables.random };
         let reading = self.present();

@@ -14,8 +14,9 @@ pub const SERVER_VERSION: &str = "15.0 (Ballast)";
 
 const IDLE_IN_TRANSACTION: &str = "idle_in_transaction_session_timeout";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+const TRANSACTION_TIMEOUT: &str = "transaction_timeout";
 
-const DEFAULTS: [(&str, &str); 26] = [
+const DEFAULTS: [(&str, &str); 27] = [
     ("application_name", ""),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
@@ -42,6 +43,7 @@ const DEFAULTS: [(&str, &str); 26] = [
     (STATEMENT_TIMEOUT, "0"),
     ("synchronous_commit", "on"),
     ("timezone", "UTC"),
+    (TRANSACTION_TIMEOUT, limits::TRANSACTION_TIMEOUT),
 ];
 
 /// Cannot be changed: what they say is a fact of this server.
@@ -111,8 +113,8 @@ impl Variables {
                 isolation_by_name(value)?;
             }
             STATEMENT_TIMEOUT => return self.keep(name, duration::show(duration::parse(STATEMENT_TIMEOUT, value)?)),
-            IDLE_IN_TRANSACTION => {
-                let asked = duration::parse(IDLE_IN_TRANSACTION, value)?;
+            IDLE_IN_TRANSACTION | TRANSACTION_TIMEOUT => {
+                let asked = duration::parse(&name, value)?;
                 return self.keep(name, duration::show(bounded(asked)));
             }
             "standard_conforming_strings" if !is_on(value) => {
@@ -175,6 +177,11 @@ impl Variables {
         bounded(self.time(IDLE_IN_TRANSACTION))
     }
 
+    /// How long a transaction may be open, whatever is done in it.
+    pub(super) fn transaction_timeout(&self) -> Duration {
+        bounded(self.time(TRANSACTION_TIMEOUT))
+    }
+
     fn time(&self, name: &str) -> Duration {
         duration::parse(name, self.get(name).unwrap_or_default()).unwrap_or_default()
     }
@@ -195,7 +202,7 @@ impl Variables {
 
 /// 0 is PostgreSQL's word for no end; here it is the largest.
 fn bounded(asked: Duration) -> Duration {
-    let largest = limits::IDLE_IN_TRANSACTION_TIMEOUT_MAX;
+    let largest = limits::TRANSACTION_TIMEOUT_MAX;
     if asked.is_zero() { largest } else { asked.min(largest) }
 }
 
