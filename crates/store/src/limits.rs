@@ -56,6 +56,10 @@ pub const CUT_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
 /// freeze makes one file of the index, so much less would drown it in small ones.
 pub const TAIL_BYTES_MAX: u64 = 8 << 20;
 
+/// Objects of the log's tail where each group is one. A restart reads them one by one; a writer at full rate makes
+/// some 200 a second, so much less would make many small files of the index.
+pub const TAIL_OBJECTS_MAX: u64 = 1024;
+
 /// Files at the top of the index before compaction must run; SlateDB stops flushing at its own limit below.
 pub const INDEX_L0_COMPACT: usize = 4;
 /// Never reached while compaction works; high, so that a run of short lives does not let the tail grow.
@@ -77,6 +81,9 @@ pub const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 
 /// Bytes of the log before settling starts, and how often it is looked at.
 pub const SETTLE_LOG_BYTES: u64 = 128 << 20;
+/// Files (or objects) of the log before settling starts: only objects come to be that many. A start lists them
+/// all, a thousand in a request.
+pub const SETTLE_LOG_FILES: usize = 3000;
 pub const SETTLE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Collecting runs at most this often, and only if rows with payload were written.
@@ -239,8 +246,11 @@ pub const LOG_PUT_RETRY: std::time::Duration = std::time::Duration::from_millis(
 /// not stop; each attempt is lost to one more group of that writer.
 pub const LOG_FENCE_ATTEMPTS: usize = 100;
 
-/// Objects of the log that recovery and replay read at a time.
-pub const LOG_GETS_IN_FLIGHT: usize = 16;
+/// Objects of the log that are read at a time: [`TAIL_OBJECTS_MAX`] of them at 30 ms each take half a second.
+pub const LOG_GETS_IN_FLIGHT: usize = 64;
+
+/// Objects of the log that are removed at a time: at 30 ms each, more than writers make.
+pub const LOG_REMOVES_IN_FLIGHT: usize = 16;
 
 /// Objects of the log up to this size are read whole: a second request costs more than these bytes.
 pub const LOG_SMALL_OBJECT_BYTES: u64 = 256 << 10;

@@ -127,7 +127,9 @@ impl Store {
         };
         let mut attempt = 1;
         loop {
-            let shared = Arc::new(Shared::new(components.log.tail_bytes_max));
+            // Reading many groups costs something only where each is an object.
+            let groups_max = if components.local.is_some() { u64::MAX } else { limits::TAIL_OBJECTS_MAX };
+            let shared = Arc::new(Shared::new(components.log.tail_bytes_max, groups_max));
             let (settings, log) = (components.log.clone(), Arc::clone(&shared));
             let init = LogInit { medium: medium.clone(), settings, shared: log };
             let built = Db::builder(index.clone(), Arc::clone(&self.index) as _)
@@ -234,8 +236,10 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool
     if inner.check().is_err() {
         return;
     }
-    let log_bytes: u64 = inner.log().files().iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum();
-    if log_bytes > inner.settling.log_bytes || inner.settling.has_more() {
+    let files = inner.log().files();
+    let log_bytes: u64 = files.iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum();
+    let much = log_bytes > inner.settling.log_bytes || files.len() > limits::SETTLE_LOG_FILES;
+    if much || inner.settling.has_more() {
         report("settling", settle::settle(inner).await);
     }
     if collect && inner.settling.churn() > 0 {

@@ -16,6 +16,7 @@ use crate::log::{self, LogFile};
 use crate::pointer::Place;
 use crate::{Batch, Error, Mutation, Position, Result, Space, limits};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use slatedb::ValueDeletable;
 use std::collections::BTreeSet;
@@ -132,15 +133,22 @@ pub(crate) async fn settle(inner: &Arc<Inner>) -> Result<Settled> {
 /// Files that end here or before are to be freed: all but the newest, if the index no longer needs their rows.
 async fn target(inner: &Arc<Inner>) -> Result<Position> {
     let Some(newest) = inner.log().files().last().map(|file| file.start) else { return Ok(Position(0)) };
+    if old_files(inner, newest).next().is_none() {
+        return Ok(Position(0));
+    }
     let replay_after = || Position(inner.db.manifest().replay_after_wal_id());
-    if replay_after() < newest && old_files(inner, newest).next().is_some() {
+    if replay_after() < newest {
         // A row of our own, so that there is something to flush and the index's replay position moves.
         let mut batch = Batch::new();
         batch.put(Space::System.key(&[b"settled"]), newest.0.to_le_bytes().to_vec());
         inner.commit(&batch).await?;
         inner.flush_index().await?;
     }
-    Ok(newest.min(replay_after()))
+    let target = newest.min(replay_after());
+    // The index moves its position first and writes the manifest with it then: a restart still replays from the old
+    // one. It does nothing else meanwhile, so when it has looked for a newer manifest, its own is written.
+    inner.db.refresh_manifest().await.map_err(|error| inner.error(error))?;
+    Ok(target)
 }
 
 fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
@@ -150,8 +158,12 @@ fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
 /// Candidates of files that were written before this open.
 async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
     let unread = inner.settling.unread.lock().clone();
-    for file in unread {
-        let records = match inner.log().read_records(file).await {
+    // Objects are small and far away, files the opposite.
+    let at_once = if inner.log().is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT };
+    let read = unread.into_iter().map(|file| inner.log().read_records(file));
+    let mut read = stream::iter(read).buffered(at_once);
+    while let Some(records) = read.next().await {
+        let records = match records {
             // An earlier server was still removing it when this one opened: nothing points into it.
             Err(Error::NotFound(_) | Error::PayloadMoved) => continue,
             records => records?,

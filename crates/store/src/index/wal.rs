@@ -34,10 +34,14 @@ pub(crate) struct Shared {
     row_bytes: AtomicU64,
     frozen_row_bytes: AtomicU64,
     tail_bytes_max: u64,
+    /// The same of durable groups.
+    groups: AtomicU64,
+    frozen_groups: AtomicU64,
+    tail_groups_max: u64,
 }
 
 impl Shared {
-    pub fn new(tail_bytes_max: u64) -> Self {
+    pub fn new(tail_bytes_max: u64, tail_groups_max: u64) -> Self {
         let status = WalStatus {
             closed_reason: None,
             estimated_bytes: 0,
@@ -55,6 +59,9 @@ impl Shared {
             row_bytes: AtomicU64::new(0),
             frozen_row_bytes: AtomicU64::new(0),
             tail_bytes_max,
+            groups: AtomicU64::new(0),
+            frozen_groups: AtomicU64::new(0),
+            tail_groups_max,
         }
     }
 
@@ -93,8 +100,13 @@ impl Shared {
         self.row_bytes.load(Ordering::Relaxed).saturating_sub(self.frozen_row_bytes.load(Ordering::Relaxed))
     }
 
+    fn tail_groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed).saturating_sub(self.frozen_groups.load(Ordering::Relaxed))
+    }
+
     /// The memtable was frozen: what comes now is the new tail.
     pub fn note_freeze(&self) {
+        self.frozen_groups.store(self.groups.load(Ordering::Relaxed), Ordering::Relaxed);
         self.frozen_row_bytes.store(self.row_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
@@ -112,6 +124,7 @@ impl Shared {
 
 impl LogListener for Shared {
     fn durable(&self, group: DurableGroup) {
+        self.groups.fetch_add(1, Ordering::Relaxed);
         let status = {
             let mut status = self.status.lock();
             if group.rows_end.0 <= status.last_flushed_wal_id {
@@ -185,6 +198,8 @@ impl WalIterator for LogReplay {
         let Some(records) = replayed.map_err(|error| self.shared.failed(error))? else { return Ok(None) };
         let Some(last) = records.last() else { return Ok(None) };
         let (last_end, last_seq) = (last.group_end.0, last.seq);
+        let groups = records.chunk_by(|record, next| record.group_end == next.group_end).count() as u64;
+        self.shared.groups.fetch_add(groups, Ordering::Relaxed);
         let mut replayed = Vec::with_capacity(records.len() * 3);
         for record in &records {
             self.shared.row_bytes.fetch_add(record.rows.len() as u64, Ordering::Relaxed);
@@ -234,7 +249,8 @@ impl WalWriter for LogWriter {
 
     /// Bounds what a restart replays. SlateDB asks after every batch and freezes at once when told to.
     fn should_flush_memtable(&self, _replay_after: u64) -> bool {
-        let full = self.shared.tail_bytes() > self.shared.tail_bytes_max;
+        let shared = &self.shared;
+        let full = shared.tail_bytes() > shared.tail_bytes_max || shared.tail_groups() > shared.tail_groups_max;
         if full {
             self.shared.note_freeze();
         }

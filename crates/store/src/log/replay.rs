@@ -8,6 +8,8 @@ use super::shared::blocking;
 use crate::disk::{self, DiskFile};
 use crate::{Error, Position, Result, limits};
 use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -159,7 +161,7 @@ pub struct Replay(Medium);
 
 enum Medium {
     Disk { left: Option<Left>, inline: bool },
-    Objects { objects: Objects, left: VecDeque<FoundObject> },
+    Objects(BoxStream<'static, Result<ReadGroup>>),
 }
 
 /// What is still to be read from files.
@@ -181,8 +183,12 @@ impl Replay {
         Self(Medium::Disk { left: Some(left), inline: settings.drive != super::Drive::Thread })
     }
 
-    pub(super) fn of_objects(objects: Objects, found: VecDeque<FoundObject>) -> Self {
-        Self(Medium::Objects { objects, left: found })
+    pub(super) fn of_objects(objects: Objects, found: Vec<FoundObject>) -> Self {
+        let read = move |object| {
+            let objects = objects.clone();
+            async move { objects.group(object).await }
+        };
+        Self(Medium::Objects(stream::iter(found).map(read).buffered(limits::LOG_GETS_IN_FLIGHT).boxed()))
     }
 
     /// Further records, of whole groups, in order; `None` at the end. Payload is not read. `Corrupt` where a
@@ -200,19 +206,18 @@ impl Replay {
                 *left = Some(taken);
                 records
             }
-            Medium::Objects { objects, left } => next_of_objects(objects, left).await?,
+            Medium::Objects(groups) => next_of_objects(groups).await?,
         };
         Ok((!records.is_empty()).then_some(records))
     }
 }
 
-async fn next_of_objects(objects: &Objects, left: &mut VecDeque<FoundObject>) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
-    while records.is_empty() && !left.is_empty() {
-        let batch: Vec<FoundObject> = left.drain(..left.len().min(limits::LOG_GETS_IN_FLIGHT)).collect();
-        let read = batch.into_iter().map(|object| objects.group(object));
-        let groups: Vec<ReadGroup> = futures::future::try_join_all(read).await?;
-        records.extend(groups.iter().flat_map(ReadGroup::rows));
+async fn next_of_objects(groups: &mut BoxStream<'static, Result<ReadGroup>>) -> Result<Vec<Record>> {
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while records.len() < limits::REPLAY_RECORDS && bytes < limits::REPLAY_BYTES {
+        let Some(group) = groups.try_next().await? else { break };
+        bytes += group.records.len();
+        records.extend(group.rows());
     }
     Ok(records)
 }

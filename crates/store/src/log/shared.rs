@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
 pub enum Backend {
@@ -53,6 +53,9 @@ pub struct Shared {
     write_micros: AtomicU64,
     /// Files that are no part of the log any more and are still there, with their handles.
     unremoved: Mutex<BTreeMap<FileId, Option<Arc<dyn DiskFile>>>>,
+    /// Where writers wait for room: the first in line holds the lock and is told when there may be some.
+    line: AsyncMutex<()>,
+    room: Notify,
 }
 
 impl Shared {
@@ -64,7 +67,8 @@ impl Shared {
         };
         let (state, listener) = (Mutex::new(state), RwLock::new(listener));
         let (committer, write_micros, unremoved) = (Mutex::new(None), AtomicU64::new(0), Mutex::default());
-        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved }
+        let (line, room) = (AsyncMutex::new(()), Notify::new());
+        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved, line, room }
     }
 
     pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
@@ -253,6 +257,7 @@ impl Shared {
         for waiter in waiters {
             let _ = waiter.send(Err(reason.clone()));
         }
+        self.wake_room();
     }
 
     pub async fn durable(&self, position: Position) -> Result<()> {
@@ -285,32 +290,34 @@ impl Shared {
         receiver.await.unwrap_or_else(|_| Err(Error::Closed("the log has stopped".to_owned())))
     }
 
+    /// First come, first served: who finds others waiting waits behind them.
     pub async fn room(&self) -> Result<()> {
+        let _waiting = {
+            let mut state = self.state.lock();
+            state.check()?;
+            if state.waiting_for_room == 0 && state.has_room() {
+                return Ok(());
+            }
+            state.waiting_for_room += 1;
+            WaitingForRoom(self)
+        };
+        let _first = self.line.lock().await;
         loop {
-            let receiver = {
-                let mut state = self.state.lock();
+            let told = self.room.notified();
+            {
+                let state = self.state.lock();
                 state.check()?;
                 if state.has_room() {
                     return Ok(());
                 }
-                let (sender, receiver) = oneshot::channel();
-                state.room_waiters.push_back(sender);
-                receiver
-            };
-            // Whoever got in, or gave up, lets the next one look: one at a time instead of all at once.
-            let _next = NextInLine(self);
-            let _ = receiver.await;
+            }
+            told.await;
         }
     }
 
+    /// To be called when there may be more room, and when there will never be any.
     pub fn wake_room(&self) {
-        let mut state = self.state.lock();
-        while state.has_room() || state.stopped.is_some() {
-            let Some(waiter) = state.room_waiters.pop_front() else { return };
-            if waiter.send(()).is_ok() {
-                return;
-            }
-        }
+        self.room.notify_waiters();
     }
 
     pub fn condemn(&self, position: Position) -> Vec<LogFile> {
@@ -331,12 +338,26 @@ impl Shared {
                 self.wake_room();
             }
         }
-        // Oldest first, and one after the other: what a crash leaves is the log without some of its start.
+        // Of files the oldest first, and one after the other: what a crash leaves is the log without some of its
+        // start. Recovery does not ask that of objects, and there are many.
+        let at_once = match &self.backend {
+            Backend::Disk(_) => 1,
+            Backend::Objects(_) => limits::LOG_REMOVES_IN_FLIGHT,
+        };
         loop {
-            let next = self.unremoved.lock().first_entry().map(|mut entry| (*entry.key(), entry.get_mut().take()));
-            let Some((id, handle)) = next else { return Ok(()) };
-            self.remove_file(id, handle).await?;
-            self.unremoved.lock().remove(&id);
+            let next: Vec<_> = {
+                let mut unremoved = self.unremoved.lock();
+                unremoved.iter_mut().take(at_once).map(|(id, handle)| (*id, handle.take())).collect()
+            };
+            if next.is_empty() {
+                return Ok(());
+            }
+            let removed = next.into_iter().map(async |(id, handle)| {
+                self.remove_file(id, handle).await?;
+                self.unremoved.lock().remove(&id);
+                Ok(())
+            });
+            futures::future::try_join_all(removed).await?;
         }
     }
 
@@ -381,11 +402,11 @@ impl Shared {
     }
 }
 
-struct NextInLine<'a>(&'a Shared);
+struct WaitingForRoom<'a>(&'a Shared);
 
-impl Drop for NextInLine<'_> {
+impl Drop for WaitingForRoom<'_> {
     fn drop(&mut self) {
-        self.0.wake_room();
+        self.0.state.lock().waiting_for_room -= 1;
     }
 }
 

@@ -46,7 +46,7 @@ pub struct State {
     sealed_bytes: u64,
     waiters: BTreeMap<(Position, u64), oneshot::Sender<Result<()>>>,
     waiters_ever: u64,
-    pub room_waiters: VecDeque<oneshot::Sender<()>>,
+    pub waiting_for_room: usize,
     layout: Layout,
     settings: Settings,
     /// Everything before this is durable, and the listener knows it.
@@ -73,7 +73,7 @@ impl State {
             sealed_bytes: 0,
             waiters: BTreeMap::new(),
             waiters_ever: 0,
-            room_waiters: VecDeque::new(),
+            waiting_for_room: 0,
             layout,
             announced: durable.end,
             settings,
@@ -223,7 +223,6 @@ impl State {
             return None;
         }
         self.stopped = Some(reason.clone());
-        self.room_waiters.clear();
         Some(std::mem::take(&mut self.waiters).into_values().collect())
     }
 

@@ -3,6 +3,7 @@
 mod damage;
 mod fsck;
 mod gate;
+mod held;
 mod late;
 mod model;
 mod settled;

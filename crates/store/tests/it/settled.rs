@@ -12,7 +12,7 @@ fn key(number: u64) -> Bytes {
 }
 
 /// Fills some files of the log with payload, durably.
-async fn fill(volume: &IndexedVolume, rows: std::ops::Range<u64>) -> Result<()> {
+pub async fn fill(volume: &IndexedVolume, rows: std::ops::Range<u64>) -> Result<()> {
     let mut end = Position(0);
     for number in rows {
         let payload = volume.append_payload(&[Bytes::from(vec![number as u8; PAYLOAD_BYTES])]).await?;
@@ -25,7 +25,7 @@ async fn fill(volume: &IndexedVolume, rows: std::ops::Range<u64>) -> Result<()> 
     Ok(volume.durable(end).await?)
 }
 
-async fn delete(volume: &IndexedVolume, rows: std::ops::Range<u64>) -> Result<()> {
+pub async fn delete(volume: &IndexedVolume, rows: std::ops::Range<u64>) -> Result<()> {
     let mut batch = Batch::new();
     rows.for_each(|number| batch.delete(key(number)));
     let end = volume.commit(batch).await?;

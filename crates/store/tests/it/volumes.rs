@@ -57,6 +57,12 @@ impl World {
         self
     }
 
+    /// Over another bucket.
+    pub fn with_bucket(mut self, bucket: Arc<dyn object_store::ObjectStore>) -> Self {
+        self.components.bucket = bucket;
+        self
+    }
+
     /// A server starts and opens the volume.
     pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
         Ok(Store::new(self.components.clone()).open_volume(VolumeId(0)).await?)

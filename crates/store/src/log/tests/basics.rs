@@ -232,6 +232,29 @@ async fn writers_wait_while_the_log_is_over_its_budget() {
 }
 
 #[tokio::test]
+async fn room_goes_to_whoever_asked_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let Opened { log, .. } = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap();
+    let mut seq = 0;
+    while log.bytes() <= small().budget_bytes {
+        seq += 1;
+        log.append_payload(&[Bytes::from(vec![1; 30_000])]).unwrap();
+        put(&log, seq, "rows").await;
+    }
+    let (mut first, mut second) = (Box::pin(log.room()), Box::pin(log.room()));
+    let (given_up, mut third) = (Box::pin(log.room()), Box::pin(log.room()));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    drop(given_up);
+    log.remove(&log.condemn(log.position())).await.unwrap();
+    assert!(futures::poll!(&mut third).is_pending() && futures::poll!(&mut second).is_pending());
+    assert!(futures::poll!(&mut first).is_ready());
+    assert!(futures::poll!(&mut third).is_pending());
+    assert!(futures::poll!(&mut second).is_ready());
+    assert!(futures::poll!(&mut third).is_ready());
+    log.room().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_stops_the_log_and_says_what_to_do() {
     let disk = SimDisk::new(Random::from_seed(1), SimFaults { capacity_bytes: 40_000, ..SimFaults::default() });
     let medium = Medium::Disk { disk: Arc::new(disk), directory: PathBuf::from("/log") };
