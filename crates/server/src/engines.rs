@@ -59,6 +59,7 @@ impl Engines {
         let settings = ballast_tables::Settings { query_memory_bytes: budget.tables_query_bytes, ..Default::default() };
         let (volume, random) = (Arc::clone(volume), components.random.clone());
         let tables = Tables::new(volume, tree.clone(), Arc::clone(clock), random, settings)?;
+        tables.register_metrics(&components.metrics);
         Ok(Self { tree, files, streams, tables })
     }
 }

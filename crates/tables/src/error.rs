@@ -65,6 +65,10 @@ pub enum Error {
     Cancelled,
     #[error("canceling statement due to statement timeout")]
     StatementTimeout,
+    #[error("terminating connection due to transaction timeout")]
+    TransactionTimeout,
+    #[error("terminating connection due to idle-in-transaction timeout")]
+    IdleInTransaction,
     #[error("{0}")]
     Unsupported(String),
     #[error("{0}")]
@@ -99,7 +103,9 @@ impl Error {
             Self::DuplicateTable(_) | Self::UniqueViolation { .. } => ErrorKind::AlreadyExists,
             Self::Conflict => ErrorKind::Conflict,
             Self::TooLarge(_) | Self::OutOfMemory(_) => ErrorKind::Exhausted,
-            Self::Cancelled | Self::StatementTimeout => ErrorKind::Unavailable,
+            Self::Cancelled | Self::StatementTimeout | Self::TransactionTimeout | Self::IdleInTransaction => {
+                ErrorKind::Unavailable
+            }
             Self::Unsupported(_) | Self::UndefinedFunction(_) => ErrorKind::Unsupported,
             Self::Denied(_) | Self::ReadOnly(_) => ErrorKind::Denied,
             Self::Corrupt(_) => ErrorKind::Corrupt,
@@ -130,7 +136,7 @@ impl Error {
 
     /// True if the statement's future was dropped.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled | Self::StatementTimeout)
+        matches!(self, Self::Cancelled | Self::StatementTimeout | Self::TransactionTimeout)
     }
 
     /// True if running the whole statement again may succeed.

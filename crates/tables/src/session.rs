@@ -26,6 +26,7 @@ use futures::stream::BoxStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Whether a transaction is open, as a client is told after every answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,11 @@ impl Session {
         self.transaction.as_ref().map(|_| self.variables.idle_in_transaction_timeout())
     }
 
+    /// When the open transaction ends, whatever is done in it; `None` outside of transactions.
+    pub fn transaction_deadline(&self) -> Option<Instant> {
+        self.transaction.as_ref().map(|open| open.began + self.variables.transaction_timeout())
+    }
+
     /// True while a transaction or a change of its own is committed or taken back. A statement must not be cancelled then:
     /// its client would hear that nothing was written, and it may have been. The listener sets it false at the start.
     pub fn ending(&self) -> Arc<AtomicBool> {
@@ -190,7 +196,7 @@ impl Session {
         if self.failed && !is_end {
             return Err(Error::TransactionFailed);
         }
-        let planned = self.plan(&statement, declared).await;
+        let planned = Box::pin(self.plan(&statement, declared)).await;
         let (plan, parameters) = match planned {
             Ok(planned) => planned,
             Err(error) => {
@@ -238,7 +244,7 @@ impl Session {
         let alone = self.transaction.is_none();
         loop {
             if !self.is_current(&plan) {
-                plan = Arc::new(self.plan(statement, &prepared.declared).await?.0);
+                plan = Arc::new(Box::pin(self.plan(statement, &prepared.declared)).await?.0);
                 let columns = plan.columns();
                 if prepared.columns.is_some()
                     && columns.as_deref() != prepared.columns.as_deref()
@@ -263,10 +269,11 @@ impl Session {
         }
     }
 
+    /// What is not by key is boxed: its future is large, and those of a look-up would be copied with it.
     async fn execute_plan(&mut self, plan: &Plan, types: &[Type], parameters: &[Value], more: bool) -> Result<Answer> {
         match plan {
             Plan::Select(select) => self.select(select, parameters).await,
-            Plan::Query(query) => self.query(query, types, parameters).await,
+            Plan::Query(query) => Box::pin(self.query(query, types, parameters)).await,
             Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
                 if more && self.transaction.is_none() {
                     self.begin_implicit().await?;
@@ -276,7 +283,7 @@ impl Session {
             Plan::Nothing(columns) => {
                 Ok(Answer::Rows { columns: Arc::clone(columns), rows: Rows::Ready(Vec::new()), tag: Tag::Select })
             }
-            Plan::Command(statement) => self.command(statement, more).await,
+            Plan::Command(statement) => Box::pin(self.command(statement, more)).await,
         }
     }
 
@@ -341,7 +348,7 @@ impl Session {
         self.end_begins();
         let is_synchronous = self.variables.is_synchronous();
         self.variables.end_local();
-        let position = transaction.commit(&self.tables.0, &self.call).await;
+        let position = Box::pin(transaction.commit(&self.tables.0, &self.call)).await;
         let position = position.map_err(|error| if error.is_conflict() { Error::Conflict } else { error })?;
         self.durable_if(is_synchronous, position).await
     }
@@ -351,7 +358,7 @@ impl Session {
         if let Some(transaction) = self.transaction.take() {
             self.end_begins();
             self.variables.end_local();
-            transaction.rollback(&self.tables.0, &self.call).await;
+            Box::pin(transaction.rollback(&self.tables.0, &self.call)).await;
         }
     }
 

@@ -1,7 +1,8 @@
 //! From a statement's text to its answer.
 //!
 //! Reading order: [`plan`] (what a statement is turned into), [`expression`] (what we evaluate ourselves),
-//! [`query`], [`provider`] and [`engine`] (SELECT through DataFusion), [`catalog`] (what clients ask about tables).
+//! [`query`], [`provider`] and [`engine`] (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how
+//! it ends), [`catalog`] (what clients ask about tables).
 
 pub(crate) mod arrow;
 pub(crate) mod catalog;
@@ -12,6 +13,7 @@ pub mod plan;
 pub(crate) mod provider;
 pub(crate) mod query;
 pub(crate) mod rewrite;
+pub(crate) mod stopping;
 
 use crate::{Error, Result, limits};
 use datafusion::sql::sqlparser::ast;

@@ -2,11 +2,13 @@
 
 use crate::keys::{self, schema as schema_record};
 use crate::locks::KeyLocks;
+use crate::metrics::TablesMetrics;
 use crate::schema::Schema;
 use crate::sql::engine::QueryEngine;
 use crate::table::{Table, View};
 use crate::{Error, Result, limits};
 use async_trait::async_trait;
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Clock, Random};
 use ballast_store::{Batch, KeyRange, Position, Volume};
 use ballast_tree::access::Access;
@@ -53,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) locks: KeyLocks,
     pub(crate) engine: QueryEngine,
+    metrics: TablesMetrics,
     open: Mutex<HashMap<Ino, Arc<Table>>>,
 }
 
@@ -71,13 +74,18 @@ impl Tables {
         random: Random,
         settings: Settings,
     ) -> Result<Self> {
-        let engine = QueryEngine::new(&settings)?;
+        let metrics = TablesMetrics::default();
+        let engine = QueryEngine::new(&settings, &metrics)?;
         let locks = KeyLocks::new(limits::KEY_LOCKS);
         let open = Mutex::default();
-        let inner = Inner { volume, tree, clock, random, settings, locks, engine, open };
+        let inner = Inner { volume, tree, clock, random, settings, locks, engine, metrics, open };
         let tables = Self(Arc::new(inner));
         tables.0.tree.register(Arc::new(TableContent(Arc::downgrade(&tables.0))));
         Ok(tables)
+    }
+
+    pub fn register_metrics(&self, metrics: &Metrics) {
+        metrics.register("tables", |registry| self.0.metrics.register(registry));
     }
 
     pub fn tree(&self) -> &Tree {

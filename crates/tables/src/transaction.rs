@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
 /// A transaction of the volume that queries read while the session holds it; taken out to commit.
 pub(crate) struct Shared(RwLock<Option<Box<dyn Transaction>>>);
@@ -66,6 +67,7 @@ pub(crate) struct OpenTransaction {
     /// Begun by a statement among several, not by BEGIN: ends with them.
     pub(crate) implicit: bool,
     pub(crate) now_micros: i64,
+    pub(crate) began: Instant,
     /// The end of the log at the start: what its reads depend on.
     started: Position,
 }
@@ -84,6 +86,7 @@ impl OpenTransaction {
             read_only,
             implicit,
             now_micros: tables.clock.now_nanos() / 1000,
+            began: Instant::now(),
             started: tables.volume.position(),
         })
     }

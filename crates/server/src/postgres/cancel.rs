@@ -1,5 +1,6 @@
 //! Cancel keys: how a second connection stops the query of a first.
 
+use super::message::Wire;
 use ballast_runtime::Random;
 use ballast_tables::{Error, Result};
 use parking_lot::Mutex;
@@ -22,18 +23,22 @@ pub struct Registry {
 pub struct Cancel {
     pub notify: Arc<Notify>,
     pub deadline: Option<Instant>,
+    /// The end of the open transaction.
+    pub transaction: Option<Instant>,
     /// See [`ballast_tables::Session::ending`].
     pub ending: Arc<AtomicBool>,
 }
 
 impl Cancel {
-    /// Runs until it is done, the client cancels or its time is over; what commits by then is waited for.
-    pub async fn unless<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs until it is done, the client cancels or is gone, or a time is over; what commits by then is waited for.
+    pub async fn unless<T>(&self, wire: &Wire, run: impl Future<Output = Result<T>>) -> Result<T> {
         self.ending.store(false, Ordering::Relaxed);
         let stop = async {
             tokio::select! {
                 () = self.notify.notified() => Error::Cancelled,
+                () = wire.gone() => Error::Cancelled,
                 () = over(self.deadline) => Error::StatementTimeout,
+                () = over(self.transaction) => Error::TransactionTimeout,
             }
         };
         let (mut run, mut stop, mut stopped) = (pin!(run), pin!(stop), None);

@@ -7,7 +7,7 @@ use super::cancel::{Cancel, Key, Registry};
 use super::extended::{Portal, Statement};
 use super::message::{Body, Message, Wire};
 use super::startup::REPORTED;
-use super::{Shared, limits, startup};
+use super::{Shared, limits, sqlstate, startup};
 use ballast_tables::{Answer, Error, OutputColumn, Result, Row, Rows, Session, Status, Tag};
 use bytes::BufMut;
 use futures::StreamExt;
@@ -28,7 +28,9 @@ pub struct Connection {
     skipping: bool,
     /// When the running statement is cancelled.
     deadline: Option<Instant>,
+    /// The settings that the client knows of, and the version of all that they are of.
     reported: Vec<(&'static str, String)>,
+    reported_version: u64,
 }
 
 /// Why a step ended the connection or the statement.
@@ -37,6 +39,8 @@ pub enum Stop {
     Io(io::Error),
     /// The statement failed; the client is told.
     Failed(Error),
+    /// The session ends with it; the client is told.
+    Ended(Error),
     /// The client broke the protocol; it is told.
     Violation(&'static str),
 }
@@ -49,7 +53,7 @@ impl From<io::Error> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        if matches!(error, Error::TransactionTimeout) { Self::Ended(error) } else { Self::Failed(error) }
     }
 }
 
@@ -93,6 +97,7 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>, full: bool) -> io::Re
         skipping: false,
         deadline: None,
         reported: Vec::new(),
+        reported_version: 0,
     };
     connection.note_reported();
     let served = connection.run(&shared).await;
@@ -124,6 +129,7 @@ impl Connection {
             match self.handle(message).await {
                 Ok(()) => {}
                 Err(Stop::Io(error)) => return Err(error),
+                Err(Stop::Ended(why)) => return Err(self.ended(&why)),
                 Err(Stop::Failed(error)) => {
                     self.wire.error(&error);
                     self.skipping = true;
@@ -137,9 +143,20 @@ impl Connection {
         }
     }
 
-    /// The next message; `None` if the client is gone. One that is silent inside a transaction is told that it ends.
+    /// Tells the client why its connection ends.
+    fn ended(&mut self, why: &Error) -> io::Error {
+        let text = why.to_string();
+        self.wire.fatal(sqlstate::of(why), &text);
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    }
+
+    /// The next message; `None` if the client is gone. One that is silent inside a transaction, or has been in one for too
+    /// long, is told that it ends.
     pub async fn next(&mut self) -> io::Result<Option<Message>> {
-        let (wire, idle) = (&mut self.wire, self.session.idle_timeout());
+        let silent = self.session.idle_timeout().map(|idle| (Instant::now() + idle, Error::IdleInTransaction));
+        let ends = self.session.transaction_deadline().map(|end| (end, Error::TransactionTimeout));
+        let first = silent.into_iter().chain(ends).min_by_key(|(end, _)| *end);
+        let wire = &mut self.wire;
         let next = async {
             // Answers of a pipeline are sent together: nothing is sent while more is there to be read.
             if wire.peek().is_none() {
@@ -147,14 +164,10 @@ impl Connection {
             }
             wire.read().await
         };
-        let Some(idle) = idle else { return next.await };
-        match tokio::time::timeout(idle, next).await {
+        let Some((end, why)) = first else { return next.await };
+        match tokio::time::timeout_at(end, next).await {
             Ok(message) => message,
-            Err(_) => {
-                let text = "terminating connection due to idle-in-transaction timeout";
-                self.wire.fatal("25P03", text);
-                Err(io::Error::new(io::ErrorKind::TimedOut, text))
-            }
+            Err(_) => Err(self.ended(&why)),
         }
     }
 
@@ -170,7 +183,22 @@ impl Connection {
     }
 
     pub fn cancel(&self) -> Cancel {
-        Cancel { notify: Arc::clone(&self.key.notify), deadline: self.deadline, ending: self.session.ending() }
+        Cancel {
+            notify: Arc::clone(&self.key.notify),
+            deadline: self.deadline,
+            transaction: self.session.transaction_deadline(),
+            ending: self.session.ending(),
+        }
+    }
+
+    /// Sends what has gathered if it is much, for as long as the open transaction lasts.
+    pub async fn relieve(&mut self) -> Step {
+        if !self.wire.is_heavy() {
+            return Ok(());
+        }
+        let Some(end) = self.session.transaction_deadline() else { return Ok(self.wire.flush().await?) };
+        let flushed = tokio::time::timeout_at(end, self.wire.flush()).await;
+        Ok(flushed.map_err(|_| Error::TransactionTimeout)??)
     }
 
     async fn handle(&mut self, message: Message) -> Step {
@@ -179,12 +207,12 @@ impl Connection {
             b'S' => self.sync().await,
             b'Q' => {
                 self.skipping = false;
-                self.simple(body).await
+                Box::pin(self.simple(body)).await
             }
             // What a client still sends of a COPY that has failed.
             b'd' | b'c' | b'f' => Ok(()),
             _ if self.skipping => Ok(()),
-            b'P' => self.parse(body).await,
+            b'P' => Box::pin(self.parse(body)).await,
             b'B' => self.bind(body),
             b'D' => self.describe(body),
             b'E' => self.execute(body).await,
@@ -223,6 +251,9 @@ impl Connection {
         for notice in self.session.take_notices() {
             self.wire.notice(&notice);
         }
+        if self.session.variables().version() == self.reported_version {
+            return;
+        }
         let before = std::mem::take(&mut self.reported);
         self.note_reported();
         for (now, before) in self.reported.iter().zip(&before) {
@@ -235,6 +266,7 @@ impl Connection {
     fn note_reported(&mut self) {
         let variables = self.session.variables();
         let value = |name: &str| variables.get(name).unwrap_or_default().to_owned();
+        self.reported_version = variables.version();
         self.reported = REPORTED.iter().map(|(shown, name)| (*shown, value(name))).collect();
     }
 
@@ -245,7 +277,7 @@ impl Connection {
         };
         match run {
             Ok(()) => {}
-            Err(Stop::Io(error)) => return Err(Stop::Io(error)),
+            Err(stop @ (Stop::Io(_) | Stop::Ended(_))) => return Err(stop),
             Err(Stop::Failed(error)) => {
                 self.session.fail();
                 self.wire.error(&error);
@@ -284,7 +316,7 @@ impl Connection {
                 let answer = session.execute(&prepared, &[], more).await?;
                 Ok(answer)
             };
-            let answered = cancel.unless(run).await;
+            let answered = cancel.unless(&self.wire, run).await;
             let answer: Answer = match answered {
                 Ok(answered) => answered,
                 Err(error) => return Err(self.cancelled(error).await.into()),
@@ -318,8 +350,8 @@ impl Connection {
                 let count = self.send_rows(&mut rows, &columns, &[], usize::MAX).await?.0;
                 self.wire.complete(&tag_text(tag, count));
             }
-            Answer::CopyIn(copy) => self.copy_in(copy).await?,
-            Answer::CopyOut(copy) => self.copy_out(copy).await?,
+            Answer::CopyIn(copy) => Box::pin(self.copy_in(copy)).await?,
+            Answer::CopyOut(copy) => Box::pin(self.copy_out(copy)).await?,
             Answer::Deallocate(name, tag) => {
                 self.forget(name)?;
                 self.tell();
@@ -342,7 +374,7 @@ impl Connection {
         while (sent as usize) < rows_max {
             let next = match rows.ready() {
                 Some(row) => Some(row),
-                None => match cancel.unless(rows.refill()).await {
+                None => match cancel.unless(&self.wire, rows.refill()).await {
                     Ok(more) if more => rows.ready(),
                     Ok(_) => None,
                     Err(error) => {
@@ -354,7 +386,7 @@ impl Connection {
             let Some(row) = next else { return Ok((sent, true)) };
             self.wire.data_row(columns, formats, &row);
             sent += 1;
-            self.wire.relieve().await?;
+            self.relieve().await?;
         }
         Ok((sent, rows.is_spent()))
     }

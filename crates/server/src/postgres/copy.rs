@@ -27,7 +27,9 @@ impl Connection {
             };
             match message.tag {
                 b'd' => {
-                    if let Err(error) = cancel.unless(self.session.copy_data(&mut copy, &message.body)).await {
+                    if let Err(error) =
+                        cancel.unless(&self.wire, self.session.copy_data(&mut copy, &message.body)).await
+                    {
                         if error.is_cancelled() {
                             self.session.copy_fail(copy).await;
                         }
@@ -68,9 +70,9 @@ impl Connection {
             if !line.is_empty() {
                 self.wire.message(b'd', |out| out.put_slice(&line));
                 line.clear();
-                self.wire.relieve().await?;
+                self.relieve().await?;
             }
-            match cancel.unless(rows.next()).await {
+            match cancel.unless(&self.wire, rows.next()).await {
                 Ok(Some(row)) => copy.line(&row, &mut line),
                 Ok(None) => break,
                 Err(error) => {

@@ -50,7 +50,7 @@ impl Connection {
         }
         self.statement_begins();
         let cancel = self.cancel();
-        let prepared = match cancel.unless(self.session.prepare(&sql, &declared)).await {
+        let prepared = match cancel.unless(&self.wire, self.session.prepare(&sql, &declared)).await {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.cancelled(error).await.into()),
         };
@@ -177,7 +177,7 @@ impl Connection {
             let more = self.wire.peek() != Some(b'S');
             let cancel = self.cancel();
             let run = self.session.execute(&portal.statement.prepared, &portal.parameters, more);
-            let answered = cancel.unless(run).await;
+            let answered = cancel.unless(&self.wire, run).await;
             portal.state = State::Done;
             match answered {
                 Err(error) => return Err(self.cancelled(error).await.into()),
@@ -187,18 +187,19 @@ impl Connection {
                 Ok(answer) => return self.answer(answer, false).await,
             }
         }
-        let State::Suspended { columns, rows, tag, sent } = &mut portal.state else {
+        // One that fails on the way is done: its rows are computed no further.
+        let State::Suspended { columns, mut rows, tag, sent } = std::mem::replace(&mut portal.state, State::Done)
+        else {
             self.wire.complete("SELECT 0");
             return Ok(());
         };
-        let (count, last) = self.send_rows(rows, columns, &portal.formats, rows_max).await?;
-        *sent += count;
+        let (count, last) = self.send_rows(&mut rows, &columns, &portal.formats, rows_max).await?;
+        let sent = sent + count;
         if last {
             self.tell();
-            let count = if *sent == count { count } else { *sent };
-            self.wire.complete(&tag_text(*tag, count));
-            portal.state = State::Done;
+            self.wire.complete(&tag_text(tag, sent));
         } else {
+            portal.state = State::Suspended { columns, rows, tag, sent };
             self.wire.empty(b's');
         }
         Ok(())

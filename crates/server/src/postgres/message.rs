@@ -4,10 +4,13 @@ use super::limits;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+/// What a client sends last.
+const FAREWELL: &[u8] = b"X\0\0\0\x04";
 
 /// A message of the client: its tag and what follows the length.
 #[derive(Debug)]
@@ -91,6 +94,18 @@ impl Wire {
         self.input.first().copied()
     }
 
+    /// Returns when the client has gone without a farewell. With more to be read this waits for ever: it may be one.
+    pub async fn gone(&self) {
+        if let Ok(ready) = self.stream.ready(Interest::READABLE).await
+            && ready.is_read_closed()
+            && !matches!(self.stream.peek(&mut [0]).await, Ok(1..))
+            && !self.input.ends_with(FAREWELL)
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
     /// Reads a large message. Its memory is asked for once and whole, so that no two of them wait for each other.
     async fn fill_large(&mut self, length: usize) -> io::Result<OwnedSemaphorePermit> {
         self.fill(limits::SMALL_BYTES_MAX).await?;
@@ -121,9 +136,9 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends what has gathered if it is much.
-    pub async fn relieve(&mut self) -> io::Result<()> {
-        if self.output.len() >= limits::WRITE_BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    /// True if what has gathered is so much that it is to be sent.
+    pub fn is_heavy(&self) -> bool {
+        self.output.len() >= limits::WRITE_BUFFER_BYTES
     }
 
     pub async fn write_raw(&mut self, bytes: &[u8]) -> io::Result<()> {

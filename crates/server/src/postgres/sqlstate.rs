@@ -30,6 +30,8 @@ pub fn of(error: &Error) -> &'static str {
         Error::Cardinality => "21000",
         Error::Conflict => "40001",
         Error::TransactionFailed => "25P02",
+        Error::IdleInTransaction => "25P03",
+        Error::TransactionTimeout => "25P04",
         Error::ActiveTransaction(_) => "25001",
         Error::ReadOnly(_) => "25006",
         Error::TooLarge(_) => "54000",

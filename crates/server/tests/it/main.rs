@@ -7,5 +7,6 @@ mod hostile;
 mod listeners;
 mod names;
 mod serving;
+mod stopping;
 mod timeouts;
 mod usage;

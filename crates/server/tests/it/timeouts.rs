@@ -14,14 +14,14 @@ fn text(messages: &[(u8, Vec<u8>)]) -> String {
     messages.iter().map(|(tag, body)| format!("{} {}\n", *tag as char, String::from_utf8_lossy(body))).collect()
 }
 
-async fn ends_with_25p03(mut socket: TcpStream, what: &str) {
+const IDLE: &str = "FATAL\0C25P03\0Mterminating connection due to idle-in-transaction timeout";
+const OVER: &str = "FATAL\0C25P04\0Mterminating connection due to transaction timeout";
+
+async fn ends_with(mut socket: TcpStream, end: &str, what: &str) {
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.unwrap();
     let rest = String::from_utf8_lossy(&rest);
-    assert!(
-        rest.contains("FATAL\0C25P03\0Mterminating connection due to idle-in-transaction timeout"),
-        "{what}: {rest}"
-    );
+    assert!(rest.contains(end), "{what}: {rest}");
 }
 
 /// Time is not real here: it jumps to the next timer whenever nothing else is to be done.
@@ -37,17 +37,84 @@ async fn a_forgotten_transaction_is_taken_back_and_its_connection_ends() {
     ] {
         let mut socket = greeted(serving.postgres).await;
         query(&mut socket, sql).await;
-        ends_with_25p03(socket, what).await;
+        ends_with(socket, IDLE, what).await;
     }
     let mut pipeline = greeted(serving.postgres).await;
     pipeline.write_all(HALF_A_PIPELINE).await.unwrap();
-    ends_with_25p03(pipeline, "half a pipeline").await;
+    ends_with(pipeline, IDLE, "half a pipeline").await;
     let mut copy = greeted(serving.postgres).await;
     copy.write_all(b"Q\0\0\0\x16COPY t FROM STDIN\0d\0\0\0\x065\n").await.unwrap();
-    ends_with_25p03(copy, "half a COPY").await;
+    ends_with(copy, IDLE, "half a COPY").await;
     // The other was silent meanwhile, for longer than that, but in no transaction.
     let left = query(&mut other, "SELECT 'rows', count(*) FROM t").await;
     assert!(text(&left).contains("rows\0\0\0\u{1}0"), "{}", text(&left));
+    serving.server.stop().await.unwrap();
+}
+
+/// Time is not real here.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_is_never_silent_ends_all_the_same() {
+    let serving = serving().await;
+    let mut other = greeted(serving.postgres).await;
+    query(&mut other, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    for (what, sql, pause) in [
+        ("an open transaction", "BEGIN", 60),
+        ("a failed one", "BEGIN; SELECT 1 / 0", 60),
+        ("a bound of its own", "SET transaction_timeout = '20s'; BEGIN", 3),
+        ("one for this transaction", "BEGIN; SET LOCAL transaction_timeout = '20s'", 3),
+    ] {
+        let mut socket = greeted(serving.postgres).await;
+        query(&mut socket, sql).await;
+        let began = tokio::time::Instant::now();
+        let length = if pause == 3 { Duration::from_secs(20) } else { Duration::from_secs(30 * 60) };
+        while began.elapsed() + Duration::from_secs(pause) < length {
+            query(&mut socket, "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING").await;
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+        }
+        ends_with(socket, OVER, what).await;
+    }
+    let left = text(&query(&mut other, "SELECT 'rows', count(*) FROM t").await);
+    assert!(left.contains("rows\0\0\0\u{1}0"), "{left}");
+    serving.server.stop().await.unwrap();
+}
+
+/// Time is not real here.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_whose_client_takes_nothing_ends() {
+    let serving = serving().await;
+    let mut socket = greeted(serving.postgres).await;
+    query(&mut socket, "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let fill = "INSERT INTO t SELECT value, repeat('x', 1000) FROM generate_series(1, 20000) AS s(value)";
+    query(&mut socket, fill).await;
+    query(&mut socket, "SET transaction_timeout = '20s'; BEGIN").await;
+    for _ in 0..10 {
+        socket.write_all(b"Q\0\0\0\x14SELECT * FROM t\0").await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    ends_with(socket, OVER, "a client that takes nothing").await;
+    serving.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_ends_in_the_midst_of_a_statement() {
+    let serving = serving().await;
+    let mut other = greeted(serving.postgres).await;
+    query(&mut other, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (7)").await;
+    let long = "SELECT a.value FROM generate_series(1, 300000) AS a(value), generate_series(1, 300000) AS b(value) \
+                WHERE a.value + b.value < 0";
+    for (what, sql) in [
+        ("a query", format!("BEGIN; {long}")),
+        ("a write that is a transaction of its own", format!("DELETE FROM t WHERE id IN ({long})")),
+        ("a write behind another", format!("INSERT INTO t VALUES (1); DELETE FROM t WHERE id IN ({long})")),
+    ] {
+        let mut socket = greeted(serving.postgres).await;
+        query(&mut socket, "SET transaction_timeout = 20").await;
+        let message = [&b"Q"[..], &(sql.len() as u32 + 5).to_be_bytes(), sql.as_bytes(), b"\0"].concat();
+        socket.write_all(&message).await.unwrap();
+        ends_with(socket, OVER, what).await;
+    }
+    let left = text(&query(&mut other, "SELECT 'rows', count(*) FROM t").await);
+    assert!(left.contains("rows\0\0\0\u{1}1"), "{left}");
     serving.server.stop().await.unwrap();
 }
 

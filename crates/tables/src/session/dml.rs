@@ -61,11 +61,11 @@ impl Session {
         }
         self.enter(view, right).await?;
         let outcome = if self.transaction.is_some() {
-            self.write_in_transaction(plan, types, parameters).await?
+            Box::pin(self.write_in_transaction(plan, types, parameters)).await?
         } else if let Some(outcome) = self.write_by_key(plan, view, parameters).await? {
             outcome
         } else {
-            self.write_in_own_transaction(plan, types, parameters).await?
+            Box::pin(self.write_in_own_transaction(plan, types, parameters)).await?
         };
         let tag = match plan {
             Plan::Insert(_) => Tag::Insert(outcome.count),
@@ -170,7 +170,14 @@ impl Session {
         }
     }
 
+    /// The listener knows the end of a transaction that was open before; here it may be the statement's own.
     async fn write_in_transaction(&mut self, plan: &Plan, types: &[Type], parameters: &[Value]) -> Result<Outcome> {
+        let Some(end) = self.transaction_deadline() else { return Err(Error::TransactionFailed) };
+        let write = self.write_rows(plan, types, parameters);
+        tokio::time::timeout_at(end, write).await.unwrap_or(Err(Error::TransactionTimeout))
+    }
+
+    async fn write_rows(&mut self, plan: &Plan, types: &[Type], parameters: &[Value]) -> Result<Outcome> {
         let tables = Arc::clone(&self.tables.0);
         let context = Context { parameters, now_micros: self.now_micros(), random: &tables.random };
         let reading = self.present();
@@ -417,6 +424,8 @@ impl Writing<'_> {
                     for row in rows {
                         take(row.key, &row.value.bytes)?;
                     }
+                    // A long table in memory must not keep the thread to itself, nor the statement from being stopped.
+                    tokio::task::yield_now().await;
                 }
             }
         }

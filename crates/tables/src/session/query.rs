@@ -14,6 +14,7 @@ use datafusion::arrow::array::RecordBatch;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 impl Session {
     pub(super) fn now_micros(&self) -> i64 {
@@ -144,8 +145,9 @@ impl Session {
         let volume = self.tables.0.volume.as_ref();
         let seen = query.views().map(|view| view.table.written.seen(volume)).max().unwrap_or_default();
         self.settled(seen).await?;
-        let stream = query.run(reading, parameters, types).await?;
-        Ok(self.tables.0.engine.computing.elsewhere(stream))
+        let stop = CancellationToken::new();
+        let stream = query.run(reading, parameters, types, &stop).await?;
+        Ok(self.tables.0.engine.computing.elsewhere(stream, stop))
     }
 }
 

@@ -14,8 +14,9 @@ pub const SERVER_VERSION: &str = "15.0 (Ballast)";
 
 const IDLE_IN_TRANSACTION: &str = "idle_in_transaction_session_timeout";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+const TRANSACTION_TIMEOUT: &str = "transaction_timeout";
 
-const DEFAULTS: [(&str, &str); 26] = [
+const DEFAULTS: [(&str, &str); 27] = [
     ("application_name", ""),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
@@ -42,6 +43,7 @@ const DEFAULTS: [(&str, &str); 26] = [
     (STATEMENT_TIMEOUT, "0"),
     ("synchronous_commit", "on"),
     ("timezone", "UTC"),
+    (TRANSACTION_TIMEOUT, limits::TRANSACTION_TIMEOUT),
 ];
 
 /// Cannot be changed: what they say is a fact of this server.
@@ -65,6 +67,8 @@ pub struct Variables {
     set: BTreeMap<String, String>,
     /// What SET LOCAL hides up to the end of the transaction; `None` is the default.
     hidden: BTreeMap<String, Option<String>>,
+    /// Grows whenever a setting may have changed.
+    version: u64,
     pub user: String,
     pub database: String,
     pub process: i32,
@@ -75,6 +79,11 @@ impl Variables {
         let name = name.to_lowercase();
         let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         self.set.get(&name).map(String::as_str).or_else(default)
+    }
+
+    /// The same as before if no setting has changed since.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Takes a setting. Unknown names with a dot in them are a client's own business and are kept.
@@ -96,8 +105,7 @@ impl Variables {
                 return Err(Error::Unsupported(format!("encoding {value} is not supported: text is UTF-8")));
             }
             "client_encoding" => {
-                self.set.insert(name, "UTF8".into());
-                return Ok(());
+                return self.keep(name, "UTF8".into());
             }
             // Times are shown in UTC whatever a client would like; an offset in the text says so.
             "timezone" => return Ok(()),
@@ -105,8 +113,8 @@ impl Variables {
                 isolation_by_name(value)?;
             }
             STATEMENT_TIMEOUT => return self.keep(name, duration::show(duration::parse(STATEMENT_TIMEOUT, value)?)),
-            IDLE_IN_TRANSACTION => {
-                let asked = duration::parse(IDLE_IN_TRANSACTION, value)?;
+            IDLE_IN_TRANSACTION | TRANSACTION_TIMEOUT => {
+                let asked = duration::parse(&name, value)?;
                 return self.keep(name, duration::show(bounded(asked)));
             }
             "standard_conforming_strings" if !is_on(value) => {
@@ -121,6 +129,7 @@ impl Variables {
         if self.set.len() >= VARIABLES_MAX && !self.set.contains_key(&name) {
             return Err(Error::TooLarge(format!("a session can have at most {VARIABLES_MAX} settings")));
         }
+        self.version += 1;
         self.hidden.remove(&name);
         self.set.insert(name, value);
         Ok(())
@@ -137,6 +146,7 @@ impl Variables {
     /// The transaction is over.
     pub(super) fn end_local(&mut self) {
         for (name, outer) in std::mem::take(&mut self.hidden) {
+            self.version += 1;
             match outer {
                 Some(value) => self.set.insert(name, value),
                 None => self.set.remove(&name),
@@ -145,12 +155,14 @@ impl Variables {
     }
 
     pub fn reset(&mut self, name: &str) {
+        self.version += 1;
         let name = name.to_lowercase();
         self.hidden.remove(&name);
         self.set.remove(&name);
     }
 
     pub fn reset_all(&mut self) {
+        self.version += 1;
         self.hidden.clear();
         self.set.clear();
     }
@@ -163,6 +175,11 @@ impl Variables {
     /// How long the client may be silent inside a transaction.
     pub(super) fn idle_in_transaction_timeout(&self) -> Duration {
         bounded(self.time(IDLE_IN_TRANSACTION))
+    }
+
+    /// How long a transaction may be open, whatever is done in it.
+    pub(super) fn transaction_timeout(&self) -> Duration {
+        bounded(self.time(TRANSACTION_TIMEOUT))
     }
 
     fn time(&self, name: &str) -> Duration {
@@ -185,7 +202,7 @@ impl Variables {
 
 /// 0 is PostgreSQL's word for no end; here it is the largest.
 fn bounded(asked: Duration) -> Duration {
-    let largest = limits::IDLE_IN_TRANSACTION_TIMEOUT_MAX;
+    let largest = limits::TRANSACTION_TIMEOUT_MAX;
     if asked.is_zero() { largest } else { asked.min(largest) }
 }
 

@@ -1,6 +1,7 @@
 //! DataFusion, set up once for all queries of a server.
 
 use super::computing::Computing;
+use crate::metrics::TablesMetrics;
 use crate::tables::Settings;
 use crate::{Result, limits};
 use datafusion::execution::SessionStateBuilder;
@@ -21,7 +22,7 @@ pub(crate) struct QueryEngine {
 }
 
 impl QueryEngine {
-    pub(crate) fn new(settings: &Settings) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, metrics: &TablesMetrics) -> Result<Self> {
         let pool = Arc::new(FairSpillPool::new(settings.query_memory_bytes));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         // One partition: a table is read by one scan, and repartitioning its rows costs more than it gains until
@@ -38,7 +39,7 @@ impl QueryEngine {
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
         let mut template = builder.build();
         super::catalog::functions::register(&mut template)?;
-        Ok(Self { template, computing: Computing::new() })
+        Ok(Self { template, computing: Computing::new(metrics.queries_computing.clone()) })
     }
 
     /// A state for one statement.

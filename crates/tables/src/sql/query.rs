@@ -5,6 +5,7 @@ use super::catalog::Names;
 use super::engine::CATALOG;
 use super::plan::OutputColumn;
 use super::provider::Reading;
+use super::stopping::stoppable;
 use crate::table::View;
 use crate::tables::Inner;
 use crate::{Error, Result, Type, Value};
@@ -17,6 +18,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::sql::sqlparser::ast;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Planned, with parameters still open.
 pub(crate) struct Query {
@@ -78,12 +80,13 @@ impl Query {
         self.views.iter()
     }
 
-    /// Runs the query over one cut. Rows come as they are computed.
+    /// Runs the query over one cut until it is stopped. Rows come as they are computed.
     pub(crate) async fn run(
         &self,
         reading: Arc<dyn Read>,
         parameters: &[Value],
         types: &[Type],
+        stop: &CancellationToken,
     ) -> Result<SendableRecordBatchStream> {
         let mut values = HashMap::with_capacity(parameters.len());
         for (number, (value, of)) in parameters.iter().zip(types).enumerate() {
@@ -97,7 +100,7 @@ impl Query {
         let mut state = self.state.clone();
         state.mark_start_execution();
         state.config_mut().set_extension(Arc::new(Reading(reading)));
-        let physical = state.create_physical_plan(&plan).await?;
+        let physical = stoppable(state.create_physical_plan(&plan).await?, stop)?;
         Ok(datafusion::physical_plan::execute_stream(physical, state.task_ctx())?)
     }
 }

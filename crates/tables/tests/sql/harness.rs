@@ -1,5 +1,6 @@
 //! A database in memory, and statements as text in and text out.
 
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{ManualClock, Random};
 use ballast_store::{MemoryVolume, Volume};
 use ballast_tables::value::text;
@@ -32,6 +33,15 @@ impl Database {
     /// What a crash and a restart leave.
     pub async fn crash(&self) -> Self {
         Self::open(self.volume.crash()).await
+    }
+
+    /// Waits until no query holds a thread any more.
+    pub async fn queries_are_over(&self) {
+        let metrics = Metrics::default();
+        self.tables.register_metrics(&metrics);
+        while !metrics.encode().contains("ballast_tables_queries_computing 0") {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub fn session(&self) -> Client {

@@ -163,3 +163,55 @@ async fn a_query_that_computes_long_holds_nobody_up_and_can_be_given_up() {
     client.0.cancelled().await;
     assert_eq!(client.run("SELECT count(*) FROM n").await, ["600"]);
 }
+
+#[tokio::test]
+async fn a_write_that_reads_a_long_table_holds_nobody_up() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE n (v int PRIMARY KEY, w int)").await;
+    client.run("INSERT INTO n SELECT value, 1 FROM generate_series(1, 50000) AS s(value)").await;
+    for sql in ["UPDATE n SET w = 2 WHERE w = 0", "DELETE FROM n WHERE w = 0"] {
+        tokio::select! {
+            biased;
+            _ = client.run(sql) => panic!("{sql}: 50,000 rows were read before anybody else had a turn"),
+            () = tokio::task::yield_now() => {}
+        }
+        client.0.cancelled().await;
+    }
+}
+
+/// Each would compute for minutes, most of them without a row to show.
+#[tokio::test]
+async fn a_query_that_is_given_up_computes_no_further() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    let (a, b) = ("generate_series(1, 300000) AS a(v)", "generate_series(1, 300000) AS b(v)");
+    let never = "a.v + b.v < 0";
+    for long in [
+        format!("SELECT count(*) FROM {a}, {b} WHERE {never}"),
+        format!("SELECT count(*) FROM {a} LEFT JOIN {b} ON {never}"),
+        format!("SELECT count(*) FROM {a} FULL JOIN {b} ON {never}"),
+        format!("SELECT count(*) FROM {a} WHERE EXISTS (SELECT 1 FROM {b} WHERE {never})"),
+        format!("SELECT count(*) FROM {a} WHERE NOT EXISTS (SELECT 1 FROM {b} WHERE {never})"),
+        format!("SELECT count(*) FROM {a} JOIN {b} ON a.v % 2 = b.v % 2 AND {never}"),
+        format!("SELECT count(*) FROM {a} JOIN {b} ON a.v % 2 = b.v % 2"),
+        format!("SELECT max(a.v + b.v) FROM {a} CROSS JOIN {b}"),
+        format!("SELECT a.v + b.v FROM {a} CROSS JOIN {b} ORDER BY 1 LIMIT 3"),
+        "SELECT count(*) FROM generate_series(1, 9000000000000)".to_owned(),
+        "WITH RECURSIVE r(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM r WHERE v < 2000000000) SELECT count(*) FROM r"
+            .to_owned(),
+    ] {
+        eprintln!("{long}");
+        let others = async {
+            for _ in 0..20_000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = client.try_run(&long) => panic!("{long}: {done:?}"),
+            () = others => {}
+        }
+        client.0.cancelled().await;
+        database.queries_are_over().await;
+    }
+}

@@ -3,6 +3,7 @@
 use crate::harness::Database;
 use ballast_tables::Error;
 use std::time::Duration;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn times_are_read_and_shown_as_postgresql_does() {
@@ -50,6 +51,26 @@ async fn an_open_transaction_is_never_without_a_bound() {
         client.run("ROLLBACK").await;
         assert_eq!(client.0.idle_timeout(), None, "{set}");
     }
+}
+
+/// Time stands still here.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_has_an_end_whatever_is_done_in_it() {
+    let mut client = Database::new().await.session();
+    assert_eq!(client.0.transaction_deadline(), None);
+    for (set, shown, minutes) in
+        [("DEFAULT", "30min", 30), ("'2h'", "2h", 120), ("0", "1d", 1440), ("'2d'", "1d", 1440)]
+    {
+        client.run(&format!("SET transaction_timeout = {set}")).await;
+        assert_eq!(client.run("SHOW transaction_timeout").await, [shown]);
+        client.run("BEGIN").await;
+        let end = Instant::now() + Duration::from_secs(60 * minutes);
+        assert_eq!(client.0.transaction_deadline(), Some(end), "{set}");
+        client.run("ROLLBACK").await;
+        assert_eq!(client.0.transaction_deadline(), None, "{set}");
+    }
+    let refused = client.fails("SET transaction_timeout = '5 fortnights'").await;
+    assert!(refused.to_string().contains("\"transaction_timeout\""), "{refused}");
 }
 
 #[tokio::test]
