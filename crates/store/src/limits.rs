@@ -60,6 +60,10 @@ pub const TAIL_BYTES_MAX: u64 = 8 << 20;
 /// some 200 a second, so much less would make many small files of the index.
 pub const TAIL_OBJECTS_MAX: u64 = 1024;
 
+/// How long the index may not have heard that rows are durable, while more come: nothing against the time that writing
+/// a file of the index takes, which is what waits for it.
+pub const INDEX_UNTOLD: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Files at the top of the index before compaction must run; SlateDB stops flushing at its own limit below.
 pub const INDEX_L0_COMPACT: usize = 4;
 /// Never reached while compaction works; high, so that a run of short lives does not let the tail grow.

@@ -77,6 +77,8 @@ pub struct DurableGroup {
 pub trait LogListener: Send + Sync + 'static {
     /// Runs after the durable position has moved and before the waiters wake.
     fn durable(&self, group: DurableGroup);
+    /// Nothing has been appended for a while.
+    fn idle(&self);
     /// The log has stopped for good: closed, fenced or failed.
     fn closed(&self, reason: Error);
 }
@@ -87,6 +89,7 @@ pub struct NoListener;
 
 impl LogListener for NoListener {
     fn durable(&self, _group: DurableGroup) {}
+    fn idle(&self) {}
     fn closed(&self, _reason: Error) {}
 }
 

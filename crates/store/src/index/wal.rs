@@ -4,11 +4,15 @@
 //! buffer as the payload that went before them, and that order is the whole guarantee. SlateDB never decides
 //! when to flush: the log's committer does, and tells SlateDB through the observer. What SlateDB calls the id
 //! of a WAL file is here the [`Position`] at the end of a group that holds rows.
+//!
+//! Telling wakes a task of SlateDB, which costs more than the rest of a small commit. Who commits does not wait for
+//! it, and what does, a table of the index on its way into the manifest, has taken milliseconds to write. So it is
+//! told every few milliseconds, when it flushes, and when nothing more comes; asked, it hears of every group.
 
 use super::candidates::{Candidates, log_places};
 use super::{rows, value};
 use crate::log::{self, DurableGroup, Log, LogListener, Medium, Replay};
-use crate::{Error, Position};
+use crate::{Error, Position, limits};
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use slatedb::ValueDeletable;
@@ -19,11 +23,13 @@ use slatedb::wal::{
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use tokio::time::Instant;
 
 /// What the volume and SlateDB's side of the log share.
 pub(crate) struct Shared {
     log: OnceLock<Log>,
     status: Mutex<WalStatus>,
+    told: Mutex<Told>,
     observers: RwLock<Vec<WalStatusListener>>,
     /// Sequence numbers that are not durable yet, with the end of their record.
     ends: Mutex<VecDeque<(u64, Position)>>,
@@ -40,6 +46,13 @@ pub(crate) struct Shared {
     tail_groups_max: u64,
 }
 
+/// What SlateDB was told last, and when. Held while it is told, so that it hears of nothing out of turn.
+#[derive(Default)]
+struct Told {
+    wal_id: u64,
+    at: Option<Instant>,
+}
+
 impl Shared {
     pub fn new(tail_bytes_max: u64, tail_groups_max: u64) -> Self {
         let status = WalStatus {
@@ -52,6 +65,7 @@ impl Shared {
         Self {
             log: OnceLock::new(),
             status: Mutex::new(status),
+            told: Mutex::default(),
             observers: RwLock::default(),
             ends: Mutex::default(),
             closed: OnceLock::new(),
@@ -112,6 +126,17 @@ impl Shared {
         self.frozen_row_bytes.store(self.row_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Tells SlateDB what has become durable since it was told last.
+    fn tell(&self) {
+        let mut told = self.told.lock();
+        let status = self.status.lock().clone();
+        if status.last_flushed_wal_id <= told.wal_id || status.closed_reason.is_some() {
+            return;
+        }
+        *told = Told { wal_id: status.last_flushed_wal_id, at: Some(Instant::now()) };
+        self.publish(&WalEvent::WalFlushed(status));
+    }
+
     fn publish(&self, event: &WalEvent) {
         let observers = self.observers.read().clone();
         observers.iter().for_each(|observer| observer(event.clone()));
@@ -134,6 +159,12 @@ impl LogListener for Listener {
         }
     }
 
+    fn idle(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.tell();
+        }
+    }
+
     fn closed(&self, reason: Error) {
         if let Some(shared) = self.0.upgrade() {
             shared.closed(reason);
@@ -144,24 +175,28 @@ impl LogListener for Listener {
 impl Shared {
     fn durable(&self, group: DurableGroup) {
         self.groups.fetch_add(1, Ordering::Relaxed);
-        let status = {
+        {
             let mut status = self.status.lock();
             if group.rows_end.0 <= status.last_flushed_wal_id {
                 return; // payload alone: SlateDB must not see a new id without rows
             }
             status.last_flushed_wal_id = group.rows_end.0;
             status.last_flushed_seq = Some(group.rows_seq);
-            status.clone()
-        };
+        }
         let mut ends = self.ends.lock();
         let durable = ends.partition_point(|(seq, _)| *seq <= group.rows_seq);
         ends.drain(..durable);
         drop(ends);
-        self.publish(&WalEvent::WalFlushed(status));
+        let told = self.told.lock().at;
+        if told.is_none_or(|told| told.elapsed() >= limits::INDEX_UNTOLD) {
+            self.tell();
+        }
     }
 
     fn closed(&self, reason: Error) {
         let _ = self.closed.set(reason.clone());
+        self.tell();
+        let _told = self.told.lock();
         let status = {
             let mut status = self.status.lock();
             status.closed_reason.get_or_insert(wal_error(reason));
@@ -264,8 +299,12 @@ impl WalWriter for LogWriter {
     async fn flush(&mut self) -> Result<WalFlushResult, WalError> {
         let end = self.log.seal().map_err(wal_error)?;
         let wal_id = end.0.max(self.shared.status.lock().last_flushed_wal_id);
-        let log = self.log.clone();
-        let completion = Box::pin(async move { log.durable(end).await.map_err(wal_error) });
+        let (log, shared) = (self.log.clone(), Arc::clone(&self.shared));
+        let completion = Box::pin(async move {
+            log.durable(end).await.map_err(wal_error)?;
+            shared.tell();
+            Ok(())
+        });
         Ok(WalFlushResult { wal_id, completion })
     }
 
@@ -301,5 +340,52 @@ impl WalObserver for Observer {
     fn subscribe(&self, listener: WalStatusListener) -> Result<(), WalError> {
         self.0.observers.write().push(listener);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(rows_end: u64, rows_seq: u64) -> DurableGroup {
+        DurableGroup { end: Position(rows_end), rows_end: Position(rows_end), rows_seq }
+    }
+
+    /// What a listener of SlateDB's hears: sequence numbers that are durable, and the end.
+    fn heard_by_slatedb(shared: &Arc<Shared>) -> Arc<Mutex<Vec<Option<u64>>>> {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        let listener = move |event| match event {
+            WalEvent::WalFlushed(status) => hears.lock().push(status.last_flushed_seq),
+            WalEvent::WalClosed(_) => hears.lock().push(None),
+        };
+        Observer(Arc::clone(shared)).subscribe(Arc::new(listener)).unwrap();
+        heard
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slatedb_is_told_at_times_and_knows_everything_when_it_asks() {
+        let shared = Arc::new(Shared::new(1 << 20, u64::MAX));
+        let heard = heard_by_slatedb(&shared);
+        (1..=3).for_each(|i| shared.durable(group(i * 512, i)));
+        assert_eq!(*heard.lock(), [Some(1)], "more of them come at once");
+        assert_eq!(shared.current_status().unwrap().last_flushed_wal_id, 3 * 512);
+        tokio::time::advance(limits::INDEX_UNTOLD).await;
+        shared.durable(group(4 * 512, 4));
+        assert_eq!(*heard.lock(), [Some(1), Some(4)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slatedb_is_told_everything_when_the_log_is_idle_and_before_it_is_closed() {
+        let shared = Arc::new(Shared::new(1 << 20, u64::MAX));
+        let heard = heard_by_slatedb(&shared);
+        (1..=2).for_each(|i| shared.durable(group(i * 512, i)));
+        shared.tell();
+        shared.tell();
+        assert_eq!(*heard.lock(), [Some(1), Some(2)], "and nothing twice");
+        shared.durable(group(3 * 512, 3));
+        shared.closed(Error::Closed("for a test".to_owned()));
+        shared.tell();
+        assert_eq!(*heard.lock(), [Some(1), Some(2), Some(3), None]);
     }
 }

@@ -122,7 +122,8 @@ impl Shared {
         }
         if timed_out && state.sleep == Sleep::Gathering && state.open.is_empty() {
             state.sleep = Sleep::Idle;
-            while matches!(state.sleep, Sleep::Idle | Sleep::Led) {
+            MutexGuard::unlocked(&mut state, || self.listener().idle());
+            while state.sleep == Sleep::Idle {
                 condvar.wait(&mut state);
             }
             return false;
@@ -134,19 +135,20 @@ impl Shared {
     /// Writes what has gathered on the caller's own thread, if the committer sleeps and the disk is quick: one
     /// who waits alone is spared two changes of threads, which take as long as a quick disk's sync.
     fn lead(&self, mut state: MutexGuard<'_, State>, position: Position) {
-        let slept = std::mem::replace(&mut state.sleep, Sleep::Led);
+        state.sleep = Sleep::Led;
         state.want(position);
         drop(state);
         self.round(false);
         let mut state = self.state.lock();
-        state.sleep = slept;
-        if state.has_work() || slept == Sleep::Idle && !state.open.is_empty() {
+        state.sleep = Sleep::Gathering;
+        if state.has_work() {
             self.wake(state);
         }
     }
 
     fn may_lead(&self, state: &State) -> bool {
-        let asleep = matches!(state.sleep, Sleep::Gathering | Sleep::Idle);
+        // Whoever appends wakes a committer that is idle, so that it gathers when there is something to write.
+        let asleep = state.sleep == Sleep::Gathering;
         let quick = self.write_micros.load(Ordering::Relaxed) < limits::LOG_LEAD_MICROS;
         // The first write to a file may have to wait until the file is made.
         let is_open = state.files.get(state.open.id).is_some_and(|file| file.handle.is_some());
@@ -177,6 +179,7 @@ impl Shared {
             }
             state.sleep = Sleep::Idle;
         }
+        self.listener().idle();
         notify.notified().await;
         false
     }

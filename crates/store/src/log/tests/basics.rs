@@ -1,7 +1,9 @@
 //! What a log does when nothing goes wrong.
 
 use crate::disk::{RealDisk, SimDisk, SimFaults};
-use crate::log::{Drive, Log, LogFile, Medium, NoListener, Opened, Record, Replay, Settings, open};
+use crate::log::{
+    Drive, DurableGroup, Log, LogFile, LogListener, Medium, NoListener, Opened, Record, Replay, Settings, open,
+};
 use crate::{Error, Position};
 use ballast_runtime::Random;
 use bytes::Bytes;
@@ -113,23 +115,39 @@ async fn many_writers_fill_many_files_and_find_everything_again() {
     }
 }
 
-#[tokio::test]
-async fn rows_that_nobody_waits_for_are_written_after_a_while() {
-    let directory = tempfile::tempdir().unwrap();
-    let Opened { log, .. } = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap();
-    struct Tell(tokio::sync::mpsc::Sender<crate::log::DurableGroup>);
-    impl crate::log::LogListener for Tell {
-        fn durable(&self, group: crate::log::DurableGroup) {
-            self.0.try_send(group).unwrap();
-        }
-        fn closed(&self, _reason: Error) {}
+/// What a listener hears: a group, or that the log is idle.
+struct Tell(tokio::sync::mpsc::Sender<Option<DurableGroup>>);
+
+impl LogListener for Tell {
+    fn durable(&self, group: DurableGroup) {
+        self.0.try_send(Some(group)).unwrap();
     }
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(10);
-    log.set_listener(Arc::new(Tell(sender)));
-    for seq in 1..3 {
-        log.append_rows(seq, b"rows").unwrap();
-        let group = receiver.recv().await.unwrap();
-        assert_eq!((group.rows_seq, group.rows_end, group.end), (seq, log.position(), log.position()));
+    fn idle(&self) {
+        self.0.try_send(None).unwrap();
+    }
+    fn closed(&self, _reason: Error) {}
+}
+
+#[tokio::test]
+async fn rows_that_nobody_waits_for_are_written_after_a_while_and_then_the_log_is_idle() {
+    for drive in [Drive::Thread, Drive::Task] {
+        let directory = tempfile::tempdir().unwrap();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(10);
+        let (medium, listener) = (on_disk(directory.path()), Arc::new(Tell(sender)));
+        let settings = Settings { drive, ..small() };
+        let Opened { log, .. } = open(medium, 1, Position(0), listener, settings).await.unwrap();
+        for seq in 1..3 {
+            log.append_rows(seq, b"rows").unwrap();
+            let group = loop {
+                // It may have been idle before.
+                if let Some(group) = receiver.recv().await.unwrap() {
+                    break group;
+                }
+            };
+            assert_eq!((group.rows_seq, group.rows_end, group.end), (seq, log.position(), log.position()));
+            assert_eq!(receiver.recv().await.unwrap(), None);
+        }
+        log.close().await.unwrap();
     }
 }
 
