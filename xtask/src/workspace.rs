@@ -3,10 +3,19 @@
 use crate::program::Program;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-/// The root of the clone.
+/// The root of the clone: cargo says where it runs this, which need not be where it was compiled. Clones that share a
+/// build cache share this program.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        match package.as_deref().and_then(Path::parent) {
+            Some(root) => root.to_owned(),
+            None => std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+        }
+    })
 }
 
 /// The user's cache directory for what tests need and builds leave.
