@@ -6,21 +6,12 @@
 use ballast_kafka::{Kafka, Settings};
 use ballast_runtime::{Random, Shutdown, SystemClock};
 use ballast_store::disk::RealDisk;
-use ballast_store::{Bucket, Components, Gate, MemoryVolume, Store, Volume, VolumeId, bucket};
+use ballast_store::{Bucket, Components, MemoryVolume, Store, Unshared, Volume, VolumeId, bucket};
 use ballast_streams::{Config, Streams};
 use ballast_tree::Tree;
 use ballast_types::Call;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Nobody else opens the directory.
-struct Always;
-
-impl Gate for Always {
-    fn check(&self) -> ballast_store::Result<()> {
-        Ok(())
-    }
-}
 
 async fn open(directory: Option<String>, random: &Random) -> anyhow::Result<Arc<dyn Volume>> {
     let Some(directory) = directory else { return Ok(Arc::new(MemoryVolume::new())) };
@@ -33,7 +24,7 @@ async fn open(directory: Option<String>, random: &Random) -> anyhow::Result<Arc<
         local: Some((Arc::new(RealDisk) as _, PathBuf::from(&directory))),
         clock: Arc::new(SystemClock),
         random: random.clone(),
-        gate: Arc::new(Always),
+        gate: Arc::new(Unshared),
         log: Default::default(),
     };
     Ok(Store::new(components).open_volume(VolumeId(0)).await?)

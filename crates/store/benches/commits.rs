@@ -13,7 +13,7 @@ mod common;
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
 use ballast_store::disk::{Disk, Fill, RealDisk};
-use ballast_store::{Batch, Bucket, Components, Gate, IndexedVolume, Position, Space, Store, Volume, VolumeId};
+use ballast_store::{Batch, Bucket, Components, IndexedVolume, Position, Space, Store, Unshared, Volume, VolumeId};
 use bytes::Bytes;
 use common::cpu_seconds;
 use object_store::ObjectStore;
@@ -34,14 +34,6 @@ const KEY_BYTES: usize = 16;
 /// What the log writes for an operation beside its payload, nearly.
 const ROWS_BYTES: usize = ROWS * (KEY_BYTES + ROW.len() + 4);
 const FILE_BYTES: u64 = 64 << 20;
-
-struct Always;
-
-impl Gate for Always {
-    fn check(&self) -> ballast_store::Result<()> {
-        Ok(())
-    }
-}
 
 /// Operations, what they took, and how long each writer waited for each.
 struct Measured {
@@ -141,7 +133,7 @@ async fn open(directory: &Path) -> Result<Arc<IndexedVolume>> {
         local: Some((Arc::new(RealDisk), directory.to_owned())),
         clock: Arc::new(SystemClock),
         random: Random::from_seed(1),
-        gate: Arc::new(Always),
+        gate: Arc::new(Unshared),
         log: ballast_store::log::Settings::default(),
     };
     Ok(Store::new(components).open_volume(VolumeId(0)).await?)

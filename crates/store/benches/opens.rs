@@ -14,7 +14,7 @@ mod common;
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
 use ballast_store::disk::RealDisk;
-use ballast_store::{Batch, Bucket, Components, Gate, IndexedVolume, Read, Space, Store, Volume, VolumeId, limits};
+use ballast_store::{Batch, Bucket, Components, IndexedVolume, Read, Space, Store, Unshared, Volume, VolumeId, limits};
 use common::cpu_seconds;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -43,14 +43,6 @@ const IDLE_VOLUMES: u64 = 64;
 const IDLE: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(3);
 
-struct Always;
-
-impl Gate for Always {
-    fn check(&self) -> ballast_store::Result<()> {
-        Ok(())
-    }
-}
-
 fn store(directory: &Path) -> Result<Store> {
     let url = directory.to_str().ok_or("the directory's name is not text")?;
     let bucket = Bucket::open(url, &Environment::default(), &Random::from_seed(1))?;
@@ -60,7 +52,7 @@ fn store(directory: &Path) -> Result<Store> {
         local,
         clock: Arc::new(SystemClock),
         random: Random::from_seed(1),
-        gate: Arc::new(Always),
+        gate: Arc::new(Unshared),
         log: ballast_store::log::Settings::default(),
     }))
 }

@@ -31,7 +31,7 @@ mod writing;
 pub use collect::Collected;
 pub use fsck::{Progress as FsckProgress, Report as FsckReport, hex};
 pub use inspect::LoggedRow;
-pub use open::{Components, Gate, Store, VolumeId};
+pub use open::{Components, Gate, Store, Unshared, VolumeId};
 pub use settle::Settled;
 
 use crate::pointer::Place;
@@ -310,7 +310,7 @@ impl Volume for IndexedVolume {
         VolumeStats {
             position: log.position(),
             durable: log.durable_position(),
-            log_bytes: files.iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum(),
+            log_bytes: files.iter().map(crate::log::LogFile::byte_len).sum(),
             log_files: files.len() as u64,
             tail_bytes: self.inner.shared.tail_bytes(),
             segment_bytes: self.inner.segments.bytes(),

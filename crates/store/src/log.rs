@@ -104,6 +104,13 @@ pub struct LogFile {
     pub condemned: bool,
 }
 
+impl LogFile {
+    /// Durable bytes of groups.
+    pub fn byte_len(&self) -> u64 {
+        self.end.0.saturating_sub(self.start.0)
+    }
+}
+
 /// Stands for the log; clones share it. When the last clone is dropped without [`Log::close`], the log stops
 /// as if the process had been killed: what is not durable yet may be lost.
 #[derive(Clone)]

@@ -50,9 +50,18 @@ async fn postgres(address: SocketAddr, sql: &str) -> String {
 
 /// The whole answer to a simple query.
 pub async fn query(socket: &mut TcpStream, sql: &str) -> Vec<(u8, Vec<u8>)> {
-    let length = sql.len() as u32 + 5;
-    socket.write_all(&[&b"Q"[..], &length.to_be_bytes(), sql.as_bytes(), b"\0"].concat()).await.unwrap();
+    socket.write_all(&simple(sql)).await.unwrap();
     until_ready(socket).await
+}
+
+/// A message of the PostgreSQL protocol.
+pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    [&[tag][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
+}
+
+/// A simple query.
+pub fn simple(sql: &str) -> Vec<u8> {
+    message(b'Q', &[sql.as_bytes(), b"\0"].concat())
 }
 
 /// The messages up to ReadyForQuery.

@@ -1,6 +1,6 @@
 //! Queries that nobody waits for any more.
 
-use crate::clients::{greeted, query, until_ready};
+use crate::clients::{greeted, message, query, simple, until_ready};
 use crate::serving::{Serving, serving};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -15,14 +15,6 @@ async fn computing(serving: &Serving, queries: usize) {
     while !serving.server.metrics().contains(&shown) {
         tokio::task::yield_now().await;
     }
-}
-
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-    [&[tag][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
-}
-
-fn simple(sql: &str) -> Vec<u8> {
-    message(b'Q', &[sql.as_bytes(), b"\0"].concat())
 }
 
 /// The same as a prepared statement.

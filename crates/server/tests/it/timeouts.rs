@@ -1,6 +1,6 @@
 //! Transactions that a client forgets, and statements that run for too long.
 
-use crate::clients::{greeted, query, until_ready};
+use crate::clients::{greeted, query, simple, until_ready};
 use crate::serving::serving;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,12 @@ async fn ends_with(mut socket: TcpStream, end: &str, what: &str) {
     socket.read_to_end(&mut rest).await.unwrap();
     let rest = String::from_utf8_lossy(&rest);
     assert!(rest.contains(end), "{what}: {rest}");
+}
+
+/// The table `t` has so many rows, fewer than ten.
+async fn rows_left(socket: &mut TcpStream, count: u8) {
+    let left = text(&query(socket, "SELECT 'rows', count(*) FROM t").await);
+    assert!(left.contains(&format!("rows\0\0\0\u{1}{count}")), "{left}");
 }
 
 /// Time is not real here: it jumps to the next timer whenever nothing else is to be done.
@@ -46,8 +52,7 @@ async fn a_forgotten_transaction_is_taken_back_and_its_connection_ends() {
     copy.write_all(b"Q\0\0\0\x16COPY t FROM STDIN\0d\0\0\0\x065\n").await.unwrap();
     ends_with(copy, IDLE, "half a COPY").await;
     // The other was silent meanwhile, for longer than that, but in no transaction.
-    let left = query(&mut other, "SELECT 'rows', count(*) FROM t").await;
-    assert!(text(&left).contains("rows\0\0\0\u{1}0"), "{}", text(&left));
+    rows_left(&mut other, 0).await;
     serving.server.stop().await.unwrap();
 }
 
@@ -73,8 +78,7 @@ async fn a_transaction_that_is_never_silent_ends_all_the_same() {
         }
         ends_with(socket, OVER, what).await;
     }
-    let left = text(&query(&mut other, "SELECT 'rows', count(*) FROM t").await);
-    assert!(left.contains("rows\0\0\0\u{1}0"), "{left}");
+    rows_left(&mut other, 0).await;
     serving.server.stop().await.unwrap();
 }
 
@@ -88,7 +92,7 @@ async fn a_transaction_whose_client_takes_nothing_ends() {
     query(&mut socket, fill).await;
     query(&mut socket, "SET transaction_timeout = '20s'; BEGIN").await;
     for _ in 0..10 {
-        socket.write_all(b"Q\0\0\0\x14SELECT * FROM t\0").await.unwrap();
+        socket.write_all(&simple("SELECT * FROM t")).await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(21)).await;
     ends_with(socket, OVER, "a client that takes nothing").await;
@@ -109,12 +113,10 @@ async fn a_transaction_ends_in_the_midst_of_a_statement() {
     ] {
         let mut socket = greeted(serving.postgres).await;
         query(&mut socket, "SET transaction_timeout = 20").await;
-        let message = [&b"Q"[..], &(sql.len() as u32 + 5).to_be_bytes(), sql.as_bytes(), b"\0"].concat();
-        socket.write_all(&message).await.unwrap();
+        socket.write_all(&simple(&sql)).await.unwrap();
         ends_with(socket, OVER, what).await;
     }
-    let left = text(&query(&mut other, "SELECT 'rows', count(*) FROM t").await);
-    assert!(left.contains("rows\0\0\0\u{1}1"), "{left}");
+    rows_left(&mut other, 1).await;
     serving.server.stop().await.unwrap();
 }
 
@@ -146,7 +148,6 @@ async fn a_copy_is_one_statement_and_has_one_time() {
     let answer = text(&until_ready(&mut socket).await);
     assert!(answer.contains("C57014\0"), "{answer}");
     query(&mut socket, "RESET statement_timeout").await;
-    let left = text(&query(&mut socket, "SELECT 'rows', count(*) FROM t").await);
-    assert!(left.contains("rows\0\0\0\u{1}0"), "{left}");
+    rows_left(&mut socket, 0).await;
     serving.server.stop().await.unwrap();
 }

@@ -7,7 +7,7 @@ use super::cut::Cuts;
 use super::snapshot::{self, Snapshots};
 use super::wal::{LogInit, Shared};
 use super::{IndexedVolume, Inner, index_error, settle};
-use crate::log::{self, Medium};
+use crate::log::{self, LogFile, Medium};
 use crate::segment::Segments;
 use crate::{Error, Result, limits};
 use ballast_runtime::{Clock, Random};
@@ -35,6 +35,16 @@ impl std::fmt::Display for VolumeId {
 pub trait Gate: Send + Sync + 'static {
     /// `Fenced` when the lease is lost.
     fn check(&self) -> Result<()>;
+}
+
+/// Never lost: for a bucket that nobody else opens, as in tests, benches and examples.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unshared;
+
+impl Gate for Unshared {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What the volumes of a server are made of; a simulation passes its own.
@@ -241,7 +251,7 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool
         report("flushing the index", inner.flush_index().await);
     }
     let files = inner.log().files();
-    let log_bytes: u64 = files.iter().map(|file| file.end.0.saturating_sub(file.start.0)).sum();
+    let log_bytes: u64 = files.iter().map(LogFile::byte_len).sum();
     let much = log_bytes > inner.settling.log_bytes || files.len() > limits::SETTLE_LOG_FILES;
     if much || inner.settling.has_more() {
         report("settling", settle::settle(inner).await);

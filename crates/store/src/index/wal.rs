@@ -36,14 +36,38 @@ pub(crate) struct Shared {
     /// Why the log stopped, in our words.
     closed: OnceLock<Error>,
     pub candidates: Candidates,
-    /// Bytes of rows ever appended; and the count at the last freeze of the memtable.
-    row_bytes: AtomicU64,
-    frozen_row_bytes: AtomicU64,
-    tail_bytes_max: u64,
-    /// The same of durable groups.
-    groups: AtomicU64,
-    frozen_groups: AtomicU64,
-    tail_groups_max: u64,
+    /// Bytes of rows, and durable groups.
+    row_bytes: Tail,
+    groups: Tail,
+}
+
+/// What came since the last freeze of the memtable, and how much of it may come before the next.
+struct Tail {
+    ever: AtomicU64,
+    frozen: AtomicU64,
+    max: u64,
+}
+
+impl Tail {
+    fn new(max: u64) -> Self {
+        Self { ever: AtomicU64::new(0), frozen: AtomicU64::new(0), max }
+    }
+
+    fn add(&self, more: u64) {
+        self.ever.fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn len(&self) -> u64 {
+        self.ever.load(Ordering::Relaxed).saturating_sub(self.frozen.load(Ordering::Relaxed))
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() > self.max
+    }
+
+    fn note_freeze(&self) {
+        self.frozen.store(self.ever.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
 }
 
 /// What SlateDB was told last, and when. Held while it is told, so that it hears of nothing out of turn.
@@ -70,12 +94,8 @@ impl Shared {
             ends: Mutex::default(),
             closed: OnceLock::new(),
             candidates: Candidates::default(),
-            row_bytes: AtomicU64::new(0),
-            frozen_row_bytes: AtomicU64::new(0),
-            tail_bytes_max,
-            groups: AtomicU64::new(0),
-            frozen_groups: AtomicU64::new(0),
-            tail_groups_max,
+            row_bytes: Tail::new(tail_bytes_max),
+            groups: Tail::new(tail_groups_max),
         }
     }
 
@@ -111,19 +131,18 @@ impl Shared {
 
     /// Bytes of rows that a restart would replay.
     pub fn tail_bytes(&self) -> u64 {
-        self.row_bytes.load(Ordering::Relaxed).saturating_sub(self.frozen_row_bytes.load(Ordering::Relaxed))
+        self.row_bytes.len()
     }
 
     /// A restart would replay more than it should.
     pub fn tail_is_full(&self) -> bool {
-        let groups = self.groups.load(Ordering::Relaxed).saturating_sub(self.frozen_groups.load(Ordering::Relaxed));
-        self.tail_bytes() > self.tail_bytes_max || groups > self.tail_groups_max
+        self.row_bytes.is_full() || self.groups.is_full()
     }
 
     /// The memtable was frozen: what comes now is the new tail.
     pub fn note_freeze(&self) {
-        self.frozen_groups.store(self.groups.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.frozen_row_bytes.store(self.row_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.row_bytes.note_freeze();
+        self.groups.note_freeze();
     }
 
     /// Tells SlateDB what has become durable since it was told last.
@@ -174,7 +193,7 @@ impl LogListener for Listener {
 
 impl Shared {
     fn durable(&self, group: DurableGroup) {
-        self.groups.fetch_add(1, Ordering::Relaxed);
+        self.groups.add(1);
         {
             let mut status = self.status.lock();
             if group.rows_end.0 <= status.last_flushed_wal_id {
@@ -256,10 +275,10 @@ impl WalIterator for LogReplay {
         let Some(last) = records.last() else { return Ok(None) };
         let (last_end, last_seq) = (last.group_end.0, last.seq);
         let groups = records.chunk_by(|record, next| record.group_end == next.group_end).count() as u64;
-        self.shared.groups.fetch_add(groups, Ordering::Relaxed);
+        self.shared.groups.add(groups);
         let mut replayed = Vec::with_capacity(records.len() * 3);
         for record in &records {
-            self.shared.row_bytes.fetch_add(record.rows.len() as u64, Ordering::Relaxed);
+            self.shared.row_bytes.add(record.rows.len() as u64);
             for row in rows::decode(record).map_err(|error| self.shared.failed(error))? {
                 if let ValueDeletable::Value(bytes) = &row.value {
                     let pointers = value::decode_pointers(bytes).map_err(|error| self.shared.failed(error))?;
@@ -288,7 +307,7 @@ impl WalWriter for LogWriter {
         let Some(seq) = batch.first().map(|row| row.seq) else { return Ok(()) };
         self.encoded.clear();
         rows::encode(batch, &mut self.encoded).map_err(wal_error)?;
-        self.shared.row_bytes.fetch_add(self.encoded.len() as u64, Ordering::Relaxed);
+        self.shared.row_bytes.add(self.encoded.len() as u64);
         // Under the lock, so that the group cannot become durable before its end is known.
         let mut ends = self.shared.ends.lock();
         let end = self.log.append_rows(seq, &self.encoded).map_err(wal_error)?;

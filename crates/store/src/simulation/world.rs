@@ -4,7 +4,7 @@ use crate::bucket::simulated::{Faults, SimulatedStore};
 use crate::disk::{Disk, SimDisk, SimFaults};
 use crate::log::tests::Mutant;
 use crate::log::{self, Drive};
-use crate::{Components, Gate, IndexedVolume, Result, Store, VolumeId};
+use crate::{Components, IndexedVolume, Result, Store, Unshared, VolumeId};
 use ballast_runtime::{Clock, Random};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -22,15 +22,6 @@ pub struct VirtualClock(Instant);
 impl Clock for VirtualClock {
     fn now_nanos(&self) -> i64 {
         BEGINNING + i64::try_from(self.0.elapsed().as_nanos()).unwrap_or(i64::MAX - BEGINNING)
-    }
-}
-
-/// Nobody else wants these volumes, except where a run opens them twice itself.
-struct Always;
-
-impl Gate for Always {
-    fn check(&self) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -111,7 +102,7 @@ impl World {
             local: disk.map(|disk| (disk, PathBuf::from("/bucket"))),
             clock: Arc::new(self.clock),
             random,
-            gate: Arc::new(Always),
+            gate: Arc::new(Unshared),
             log,
         };
         Store::new(components).open_volume(VolumeId(0)).await

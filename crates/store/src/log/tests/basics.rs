@@ -224,16 +224,22 @@ async fn condemned_files_are_freed_but_not_while_a_write_is_under_way() {
     assert_eq!(log.position(), end);
 }
 
-#[tokio::test]
-async fn writers_wait_while_the_log_is_over_its_budget() {
-    let directory = tempfile::tempdir().unwrap();
-    let Opened { log, .. } = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap();
+/// A log that writers have to wait for.
+async fn over_budget(directory: &std::path::Path) -> Log {
+    let Opened { log, .. } = open_at(&on_disk(directory), 1, Position(0)).await.unwrap();
     let mut seq = 0;
     while log.bytes() <= small().budget_bytes {
         seq += 1;
         log.append_payload(&[Bytes::from(vec![1; 30_000])]).unwrap();
         put(&log, seq, "rows").await;
     }
+    log
+}
+
+#[tokio::test]
+async fn writers_wait_while_the_log_is_over_its_budget() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = over_budget(directory.path()).await;
     let waiting: Vec<_> = (0..5)
         .map(|_| {
             let log = log.clone();
@@ -252,13 +258,7 @@ async fn writers_wait_while_the_log_is_over_its_budget() {
 #[tokio::test]
 async fn room_goes_to_whoever_asked_first() {
     let directory = tempfile::tempdir().unwrap();
-    let Opened { log, .. } = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap();
-    let mut seq = 0;
-    while log.bytes() <= small().budget_bytes {
-        seq += 1;
-        log.append_payload(&[Bytes::from(vec![1; 30_000])]).unwrap();
-        put(&log, seq, "rows").await;
-    }
+    let log = over_budget(directory.path()).await;
     let (mut first, mut second) = (Box::pin(log.room()), Box::pin(log.room()));
     let (given_up, mut third) = (Box::pin(log.room()), Box::pin(log.room()));
     assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());

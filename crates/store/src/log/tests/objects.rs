@@ -83,15 +83,19 @@ async fn rows_and_payload_come_back_from_objects() {
     log.read_payload(pointers.iter().find(|pointer| pointer.place == kept.place).unwrap()).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_lost_or_changed_object_is_named() {
+/// The log of a dead server.
+async fn five_objects() -> Arc<InMemory> {
     let store = Arc::new(InMemory::new());
-    let medium = on(store.clone());
-    let Opened { log, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
+    let Opened { log, .. } = open_at(&on(store.clone()), 1, Position(0)).await.unwrap();
     for seq in 1..=5 {
         put(&log, seq, 10).await.unwrap();
     }
-    drop(log);
+    store
+}
+
+#[tokio::test]
+async fn a_lost_or_changed_object_is_named() {
+    let store = five_objects().await;
     let objects = names(&*store).await;
     // The last object may be lost without a trace: nothing that is left knows of it.
     for name in &objects[..objects.len() - 1] {
@@ -126,13 +130,7 @@ async fn a_lost_or_changed_object_is_named() {
 /// An object comes whole or not at all, so that a short one is damage, also if it is the last one.
 #[tokio::test]
 async fn a_log_object_that_was_cut_is_named() {
-    let store = Arc::new(InMemory::new());
-    let medium = on(store.clone());
-    let Opened { log, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
-    for seq in 1..=5 {
-        put(&log, seq, 10).await.unwrap();
-    }
-    drop(log);
+    let store = five_objects().await;
     for name in names(&*store).await {
         let path = Path::from(name.as_str());
         let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();

@@ -7,8 +7,8 @@ use ballast_store::bucket::Environment;
 use ballast_store::disk::RealDisk;
 use ballast_store::pointer::Place;
 use ballast_store::{
-    Batch, Bucket, Claim, Components, Gate, Holder, IndexedVolume, Lease, Space, Store, Superblock, Volume, VolumeId,
-    limits, log,
+    Batch, Bucket, Claim, Components, Gate, Holder, IndexedVolume, Lease, Space, Store, Superblock, Unshared, Volume,
+    VolumeId, limits, log,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -289,15 +289,6 @@ fn components(directory: &Path, log: Log, bucket: &Bucket, gate: Arc<dyn Gate>, 
     }
 }
 
-/// Nobody else wants this volume.
-struct Always;
-
-impl Gate for Always {
-    fn check(&self) -> ballast_store::Result<()> {
-        Ok(())
-    }
-}
-
 /// A server that runs until the index has removed old manifests, which leaves a boundary; in a time of its own, which
 /// passes at once.
 fn sweep(directory: &Path, log: Log) -> Result<()> {
@@ -305,7 +296,7 @@ fn sweep(directory: &Path, log: Log) -> Result<()> {
     runtime.block_on(async {
         let random = Random::from_seed(9);
         let bucket = bucket(directory, &random)?;
-        let mut components = components(directory, log, &bucket, Arc::new(Always), random);
+        let mut components = components(directory, log, &bucket, Arc::new(Unshared), random);
         components.log.drive = log::Drive::Task;
         let volume = Store::new(components).open_volume(VolumeId(0)).await?;
         tokio::time::sleep(2 * (limits::INDEX_GARBAGE_AGE + limits::INDEX_GARBAGE_INTERVAL)).await;
