@@ -34,7 +34,7 @@ pub struct Arguments {
     /// The random instants of the kills follow from this; by default from the time
     #[arg(long)]
     seed: Option<u64>,
-    /// Keep what is left here, for a look at it
+    /// Keep what is left here, a new or empty directory, for a look at it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Keep the bucket below this URL (s3://, gs://, az://); credentials and endpoint come from the environment
@@ -90,6 +90,11 @@ pub fn short(way: Way) -> anyhow::Result<Outcome> {
 }
 
 fn bring_down(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    if let Some(keep) = &arguments.keep {
+        std::fs::create_dir_all(keep)?;
+        // What another run acknowledged would be missed in this one.
+        anyhow::ensure!(std::fs::read_dir(keep)?.next().is_none(), "{} is not empty: name another", keep.display());
+    }
     let dice = &mut Dice::new(arguments.seed);
     let (times, _) = arguments.way.times();
     let times = arguments.kills.unwrap_or(times);
