@@ -33,11 +33,20 @@ pub trait Disk: Send + Sync + std::fmt::Debug + 'static {
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
 
+/// Bytes of a page of memory. A write of a part of one that is not in memory reads it from the disk first.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Writes from this size on may go past the system's cache, so they should begin and end at pages: a page more or
+/// less is little beside them.
+pub const PAGED_BYTES_MIN: u64 = 32 << 10;
+
 /// What preallocation does beyond reserving space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// Small writes are cheap later: each sync is one flush of the disk.
+    /// Small writes are cheap later: each sync is one flush of the disk, and what they change is in memory.
     Zeros,
+    /// The same for writes of whole pages, [`PAGED_BYTES_MIN`] or more: nothing has to be in memory for them.
+    ZerosUncached,
     /// Nothing is written twice; but each sync commits metadata, which is little beside large writes.
     Nothing,
 }
@@ -56,7 +65,7 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug + 'static {
     /// a failed sync the system may believe that memory and disk agree when they do not.
     fn forget(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// Makes the file this long, with zeros where it was shorter. Their space is reserved; they are written as well
-    /// for [`Fill::Zeros`], so that later writes change no metadata.
+    /// unless for [`Fill::Nothing`], so that later writes change no metadata.
     fn preallocate(&self, bytes: u64, fill: Fill) -> io::Result<()>;
     /// Cuts the file off.
     fn truncate(&self, bytes: u64) -> io::Result<()>;

@@ -1,6 +1,6 @@
 //! The machine's file system.
 
-use super::{Disk, DiskFile, Fill};
+use super::{Disk, DiskFile, Fill, PAGED_BYTES_MIN};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
@@ -16,9 +16,12 @@ const PARTS_MAX: usize = 1024;
 /// time waits for one step at most.
 const ZERO_STEP_BYTES: usize = 1 << 20;
 
-/// So many bytes at once are written past the system's cache, in steps of this size: the disk begins with the first
-/// while the next is copied, and the pages are used again at once. Filling a file through the cache costs a fresh
-/// page for each of its own, several times the copy, and drives out what somebody may read.
+/// So many bytes at once are written past the system's cache, and the pages used again at once. Filling a file
+/// through the cache costs a fresh page for each of its own, several times the copy where a hypervisor has to find
+/// it, and drives out what somebody may read.
+const UNCACHED_BYTES_MIN: usize = PAGED_BYTES_MIN as usize;
+
+/// They are written in steps of this size: the disk begins with the first while the next is copied.
 const UNCACHED_STEP_BYTES: usize = 512 << 10;
 
 /// From Linux 6.14 on, where the file system knows it.
@@ -87,6 +90,19 @@ impl RealFile {
         let written = unsafe { libc::pwritev2(file, first, count, offset.cast_signed(), flags) };
         usize::try_from(written).map_err(|_| io::Error::last_os_error())
     }
+
+    /// Past the system's cache if `uncached` and the file system knows how.
+    fn write_parts(&self, parts: &[IoSlice<'_>], offset: u64, uncached: bool) -> io::Result<usize> {
+        if uncached && !UNCACHED_UNKNOWN.load(Ordering::Relaxed) {
+            match self.pwritev(parts, offset, RWF_DONTCACHE) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    UNCACHED_UNKNOWN.store(true, Ordering::Relaxed);
+                }
+                written => return written,
+            }
+        }
+        self.pwritev(parts, offset, 0)
+    }
 }
 
 impl DiskFile for RealFile {
@@ -122,15 +138,7 @@ impl DiskFile for RealFile {
             more
         });
         let parts = &parts[..step.count()];
-        if bytes >= UNCACHED_STEP_BYTES && !UNCACHED_UNKNOWN.load(Ordering::Relaxed) {
-            match self.pwritev(parts, offset, RWF_DONTCACHE) {
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                    UNCACHED_UNKNOWN.store(true, Ordering::Relaxed);
-                }
-                written => return written,
-            }
-        }
-        self.pwritev(parts, offset, 0)
+        self.write_parts(parts, offset, bytes >= UNCACHED_BYTES_MIN)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -162,9 +170,14 @@ impl DiskFile for RealFile {
         }
         while at < bytes {
             let step = (bytes - at).min(ZERO_STEP_BYTES as u64) as usize;
-            self.0.write_all_at(&ZEROS[..step], at)?;
+            let written = self.write_parts(&[IoSlice::new(&ZEROS[..step])], at, fill == Fill::ZerosUncached);
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => at += written as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
             self.0.sync_data()?;
-            at += step as u64;
         }
         Ok(())
     }

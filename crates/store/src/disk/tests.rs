@@ -25,6 +25,13 @@ fn behaves_as_a_disk(disk: &dyn Disk, directory: PathBuf) {
     assert_eq!(contents(&*file), b"xyzhello");
     file.preallocate(20, Fill::Zeros).unwrap();
     assert_eq!(file.byte_len().unwrap(), 20);
+    let large = disk.create(&directory.join("large")).unwrap();
+    large.preallocate(3 << 20, Fill::ZerosUncached).unwrap();
+    assert!(contents(&*large).iter().all(|byte| *byte == 0));
+    put(&*large, &[7; 40 << 10], 4096).unwrap();
+    large.sync_data().unwrap();
+    assert_eq!(contents(&*large)[4095..4097], [0, 7]);
+    disk.remove(&directory.join("large")).unwrap();
     let mut buffer = [1; 16];
     assert_eq!(file.read_at(&mut buffer, 12).unwrap(), 8);
     assert_eq!(buffer[..8], [0; 8]);

@@ -22,7 +22,7 @@
 //! A **group** is what one write makes durable: a header, then payload, then records. Payload stands at the
 //! place that its pointer names; the records are last, so that replay reads header and records and skips the
 //! payload. On disk a group starts and ends at a block, so that no sector with acknowledged bytes is written
-//! again.
+//! again; a large one ends at a page (4096 bytes) of the file, so that no page is read to be written.
 //!
 //! | offset | bytes | group header |
 //! |---|---|---|

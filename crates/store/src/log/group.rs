@@ -83,11 +83,11 @@ impl OpenGroup {
         payload_of(&self.payload, self.offset, offset, length)
     }
 
-    /// The finished group, whose end lies at a block.
+    /// The finished group, whose end lies at a block of its file.
     pub fn seal(mut self, kind: GroupKind, block: u64) -> Group {
         self.payload.close_small();
         let bytes = GROUP_HEADER_BYTES + self.payload.bytes + self.records.len() as u64;
-        let padding = round_up(bytes, block) - bytes;
+        let padding = round_up(self.offset + bytes, block) - (self.offset + bytes);
         self.records.resize(self.records.len() + padding as usize, 0);
         let end = Position(self.start.0 + bytes + padding);
         Group {

@@ -8,9 +8,10 @@
 //!
 //! A file is written with zeros before it is used: writes into it then change no metadata, and a sync is one
 //! flush of the disk. The next file is made by a thread of its own while the last one fills. Behind large
-//! groups it is not: metadata costs little beside them, and every byte would be written twice. A file that is not
-//! needed any more is kept as `free-<epoch>-<number>` and becomes a later one: that spares the zeros, half of all
-//! that would be written. What it held belongs to another file by its headers, so nobody takes it for the log's.
+//! groups it is not: metadata costs little beside them, and every byte would be written twice. From 32 KiB on,
+//! groups and the zeros before them go past the system's page cache. A file that is not needed any more is kept
+//! as `free-<epoch>-<number>` and becomes a later one: that spares the zeros, half of all that would be written.
+//! What it held belongs to another file by its headers, so nobody takes it for the log's.
 //! For `settled-<epoch>-<number>` see `settled`.
 
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, FileId};
@@ -275,8 +276,11 @@ impl DiskLog {
             return;
         }
         let id = FileId { number: group.id.number + 1, ..group.id };
-        let large = group.offset / writer.groups.max(1) >= limits::LOG_LARGE_GROUP_BYTES;
-        let fill = if large { Fill::Nothing } else { Fill::Zeros };
+        let fill = match group.offset / writer.groups.max(1) {
+            limits::LOG_LARGE_GROUP_BYTES.. => Fill::Nothing,
+            disk::PAGED_BYTES_MIN.. => Fill::ZerosUncached,
+            _ => Fill::Zeros,
+        };
         writer.next = Some(if self.maker.settings.drive == Drive::Thread {
             let maker = Arc::clone(&self.maker);
             let builder = std::thread::Builder::new().name("ballast-log-file".to_owned());

@@ -4,7 +4,7 @@ use super::files::{FileEntry, Files};
 use super::format::{FILE_HEADER_BYTES, FileId, GroupKind, round_up};
 use super::group::{Group, OpenGroup};
 use super::{DurableGroup, Settings};
-use crate::{Error, Position, Result, limits};
+use crate::{Error, Position, Result, disk, limits};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -145,6 +145,7 @@ impl State {
     pub fn seal(&mut self, kind: GroupKind) {
         self.place_open_group(1);
         let block = match self.layout {
+            Layout::Files { .. } if self.open.byte_len() >= disk::PAGED_BYTES_MIN => disk::PAGE_BYTES,
             Layout::Files { block } => block,
             Layout::Objects => 1,
         };

@@ -1,6 +1,8 @@
 //! What a log does when nothing goes wrong.
 
-use crate::disk::{RealDisk, SimDisk, SimFaults};
+use crate::disk::{PAGE_BYTES, PAGED_BYTES_MIN, RealDisk, SimDisk, SimFaults};
+use crate::log::format::{BLOCK_BYTES, GROUP_HEADER_BYTES};
+use crate::log::on_disk::offset_of;
 use crate::log::{
     Drive, DurableGroup, Log, LogFile, LogListener, Medium, NoListener, Opened, Record, Replay, Settings, open,
 };
@@ -73,6 +75,31 @@ async fn rows_and_payload_come_back_after_a_reopen() {
 
     let Opened { replay, .. } = open_at(&medium, 3, records[0].group_end).await.unwrap();
     assert_eq!(all(replay).await.unwrap(), records[1..], "only what is behind the position");
+}
+
+#[tokio::test]
+async fn large_groups_end_at_pages_and_small_ones_at_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let medium = on_disk(directory.path());
+    let settings = Settings { first_file_bytes: 1 << 20, file_bytes: 1 << 20, ..Settings::default() };
+    let opened = open(medium.clone(), 1, Position(0), Arc::new(NoListener), settings).await.unwrap();
+    let log = opened.log;
+    let end_in_file = || offset_of(Position(0), log.durable_position());
+    put(&log, 1, "one").await;
+    assert_eq!(end_in_file(), 2 * BLOCK_BYTES, "a header of the file, and a group");
+    let large = Bytes::from(vec![7; PAGED_BYTES_MIN as usize]);
+    let first = log.append_payload(std::slice::from_ref(&large)).unwrap();
+    put(&log, 2, "two").await;
+    assert_eq!(end_in_file() % PAGE_BYTES, 0);
+    let second = log.append_payload(std::slice::from_ref(&large)).unwrap();
+    put(&log, 3, "three").await;
+    assert_eq!(second.pointer.offset % PAGE_BYTES, GROUP_HEADER_BYTES, "it starts at a page as well");
+    drop(log);
+    let Opened { log, replay, .. } = open_at(&medium, 2, Position(0)).await.unwrap();
+    assert_eq!(all(replay).await.unwrap().len(), 3);
+    for payload in [first, second] {
+        assert_eq!(log.read_payload(&payload.pointer).await.unwrap(), large);
+    }
 }
 
 #[tokio::test]
