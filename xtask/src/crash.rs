@@ -56,7 +56,7 @@ pub enum Way {
 /// Kills between two renewals of the objects.
 const KILLS_PER_GENERATION: u32 = 10;
 
-/// The longest time under load before a kill, in milliseconds.
+/// The longest time under load before a kill, in milliseconds, once every kind has something to lose.
 const LOAD_MS_MAX: u64 = 1500;
 
 /// One kill in this many comes while the server starts.
@@ -121,7 +121,7 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
         Ok(python) => python,
         Err(error) => return Ok(Outcome::Absent(format!("no Python clients: {error:#}"))),
     };
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, seed) = (0, 0, dice.seed());
     let mut starts = Vec::new();
     let mut past: Vec<Writers> = Vec::new();
     let mut writers = Writers::new(&python, &directory, 0);
@@ -132,7 +132,7 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
         let mut count = |problems: Vec<String>, checked: usize| {
             passed += checked - problems.len().min(checked);
             failed += problems.len();
-            problems.iter().for_each(|problem| println!("kill {kill}, seed {}: {problem}", dice.seed()));
+            problems.iter().for_each(|problem| println!("kill {kill}, seed {seed}: {problem}"));
         };
         if kill > 0 {
             count(writers.check(&served, &place)?, 1);
@@ -157,8 +157,9 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
             place.start_and_kill(Duration::from_millis(dice.below(400)))?;
             continue;
         }
-        let load = writers.start(&served, &place)?;
-        crate::program::pause(Duration::from_millis(300 + dice.below(LOAD_MS_MAX)));
+        let (load, idle) = writers.start_and_see(&served, &place)?;
+        count(idle, 1);
+        crate::program::pause(Duration::from_millis(dice.below(LOAD_MS_MAX)));
         served.kill()?;
         load.end()?;
         println!("kill {kill}: {:.1} s, {}", begun.elapsed().as_secs_f64(), writers.progress());

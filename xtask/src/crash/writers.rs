@@ -1,6 +1,7 @@
 //! Writers of all three kinds, and the checks of what they wrote.
 
-use crate::program::{Program, find, wait};
+use crate::program::{Program, find, pause, wait};
+use crate::report::now;
 use crate::served::{Place, Served};
 use crate::workspace;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,11 @@ use std::time::Duration;
 
 /// How long a writer may take to notice that its server is gone.
 const NOTICE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a writer may take until the first of what it writes is acknowledged.
+const FIRST_LIMIT: Duration = Duration::from_secs(30);
+
+const KINDS: [&str; 3] = ["files", "streams", "tables"];
 
 /// How long one check may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(120);
@@ -57,11 +63,9 @@ impl Writers {
 
     /// The kinds that can be written on this machine.
     fn kinds(served: &Served, place: &Place) -> Vec<&'static str> {
-        let mut kinds = Vec::new();
-        kinds.extend(place.mount.is_some().then_some("files"));
-        kinds.extend((served.kafka() != "none").then_some("streams"));
-        kinds.extend((served.postgres() != "none" && find("psql").is_some()).then_some("tables"));
-        kinds
+        let served =
+            [place.mount.is_some(), served.kafka() != "none", served.postgres() != "none" && find("psql").is_some()];
+        KINDS.into_iter().zip(served).filter(|(_, served)| *served).map(|(kind, _)| kind).collect()
     }
 
     fn program(&self, verb: &str, kind: &str, served: &Served, place: &Place) -> Program {
@@ -79,6 +83,21 @@ impl Writers {
 
     fn ledger(&self, kind: &str) -> PathBuf {
         self.directory.join(format!("{kind}-{}.ledger", self.generation))
+    }
+
+    /// Starts the writers, and waits until each was acknowledged something: clients take a second or more to
+    /// start, and a server that is killed before proves nothing. Those that were not.
+    pub fn start_and_see(&self, served: &Served, place: &Place) -> anyhow::Result<(Load, Vec<String>)> {
+        let before = Self::kinds(served, place).into_iter().map(|kind| (kind, self.acknowledged(kind)));
+        let mut waiting: Vec<_> = before.collect();
+        let load = self.start(served, place)?;
+        let begun = now();
+        while !waiting.is_empty() && begun.elapsed() < FIRST_LIMIT {
+            pause(Duration::from_millis(20));
+            waiting.retain(|(kind, before)| self.acknowledged(kind) == *before);
+        }
+        let idle = |(kind, _)| format!("{kind}: nothing was acknowledged in {} s", FIRST_LIMIT.as_secs());
+        Ok((load, waiting.into_iter().map(idle).collect()))
     }
 
     /// Starts the writers.
@@ -112,13 +131,15 @@ impl Writers {
         Ok(problems)
     }
 
-    /// How much was acknowledged so far, by kind.
+    /// How much was acknowledged so far.
+    fn acknowledged(&self, kind: &str) -> usize {
+        let ledger = std::fs::read_to_string(self.ledger(kind)).unwrap_or_default();
+        ledger.lines().filter(|line| line.starts_with("done")).count()
+    }
+
+    /// The same, by kind.
     pub fn progress(&self) -> String {
-        let kinds = ["files", "streams", "tables"].into_iter().filter_map(|kind| {
-            let ledger = std::fs::read_to_string(self.ledger(kind)).ok()?;
-            Some(format!("{kind} {}", ledger.lines().filter(|line| line.starts_with("done")).count()))
-        });
-        kinds.collect::<Vec<_>>().join(", ")
+        KINDS.map(|kind| format!("{kind} {}", self.acknowledged(kind))).join(", ")
     }
 }
 
