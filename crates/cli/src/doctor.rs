@@ -61,16 +61,22 @@ fn fuse() -> Finding {
     let what = "FUSE device";
     match std::fs::File::options().read(true).write(true).open("/dev/fuse") {
         Ok(_) => Finding { what, verdict: Verdict::Ok, found: "/dev/fuse can be opened".to_owned(), advice: None },
-        Err(error) => Finding {
-            what,
-            verdict: Verdict::Missing,
-            found: format!("/dev/fuse cannot be opened: {error}"),
-            advice: Some(
-                "load the module with `sudo modprobe fuse`; in a container, pass --device /dev/fuse \
-                          --cap-add SYS_ADMIN; or go without a mount: ballast up --no-mount"
-                    .to_owned(),
-            ),
-        },
+        Err(error) => {
+            let advice = if error.kind() == std::io::ErrorKind::PermissionDenied {
+                "open it to all users, as most distributions do: `sudo chmod 666 /dev/fuse`"
+            } else {
+                "load the module with `sudo modprobe fuse`"
+            };
+            Finding {
+                what,
+                verdict: Verdict::Missing,
+                found: format!("/dev/fuse cannot be opened: {error}"),
+                advice: Some(format!(
+                    "{advice}; in a container, pass --device /dev/fuse --cap-add SYS_ADMIN; or go without a mount: \
+                     ballast up --no-mount"
+                )),
+            }
+        }
     }
 }
 
