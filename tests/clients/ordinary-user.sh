@@ -2,9 +2,11 @@
 # An ordinary user mounts through fusermount3, and a server that was killed is replaced.
 set -u
 user=nobody
+[ -n "${BALLAST_MOUNT:-}" ] || { echo "no mount"; exit 77; }
 command -v fusermount3 > /dev/null || { echo "no fusermount3"; exit 77; }
 if [ "$(id -u)" = 0 ]; then
     # In a namespace of its own the FUSE device is open to all users, as distributions leave it.
+    unshare -m true 2> /dev/null || { echo "no mount namespace"; exit 77; }
     place=$(mktemp -d)
     trap 'rm -rf "$place"' EXIT
     mkdir "$place/work" && mknod -m 666 "$place/fuse" c 10 229 2> /dev/null || { echo "no device can be made"; exit 77; }
