@@ -23,10 +23,6 @@ mod up;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Rows, groups and requests are made on one thread and dropped on another, which the system's allocator is slow at.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// One tree of files, streams and tables over one durable log.
 #[derive(Debug, Parser)]
 #[command(name = "ballast", version, max_term_width = 100, disable_help_subcommand = true)]

@@ -1,9 +1,5 @@
 //! What the benches of the store share.
 
-/// As in the server.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// CPU time of this process so far.
 pub fn cpu_seconds() -> f64 {
     // SAFETY: the struct is plain numbers, and the call fills it.
