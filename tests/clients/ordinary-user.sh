@@ -20,6 +20,8 @@ fi
 mkdir tree bucket || exit 1
 
 failed=0
+server=
+trap '[ -z "$server" ] || kill -9 "$server" 2> /dev/null' EXIT
 check() {
     what=$1
     shift
@@ -27,10 +29,11 @@ check() {
 }
 
 start() {
+    rm -f said # The last server's word must not be taken for this one's.
     "$BALLAST" up --bucket bucket --mount tree --http 127.0.0.1:0 --kafka none --postgres none > said 2>&1 &
     server=$!
     tries=0
-    until grep -q '^ready' said; do
+    until grep -q '^ready' said 2> /dev/null; do
         tries=$((tries + 1))
         [ "$tries" -lt 300 ] && kill -0 "$server" || { cat said; return 1; }
         sleep 0.1
@@ -39,8 +42,8 @@ start() {
 
 write() { echo hello > tree/hello.txt && sync tree/hello.txt && [ "$(stat -c %u tree/hello.txt)" = "$(id -u)" ]; }
 read_again() { [ "$(cat tree/hello.txt)" = hello ]; }
-kill_it() { kill -9 "$server" && ! wait "$server" && ! ls tree && grep -q " $PWD/tree " /proc/mounts; }
-stop() { kill "$server" && wait "$server" && ! grep -q " $PWD/tree " /proc/mounts; }
+kill_it() { kill -9 "$server" && ! wait "$server" && server= && ! ls tree && grep -q " $PWD/tree " /proc/mounts; }
+stop() { kill "$server" && wait "$server" && server= && ! grep -q " $PWD/tree " /proc/mounts; }
 
 check "an ordinary user mounts a tree" start
 check "what they write is theirs" write
