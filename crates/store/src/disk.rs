@@ -64,8 +64,8 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug + 'static {
     /// Forgets what memory holds of these bytes, which were synced: the next read shows what the disk has. After
     /// a failed sync the system may believe that memory and disk agree when they do not.
     fn forget(&self, offset: u64, bytes: u64) -> io::Result<()>;
-    /// Makes the file this long, with zeros where it was shorter. Their space is reserved; they are written as well
-    /// unless for [`Fill::Nothing`], so that later writes change no metadata.
+    /// Makes the file this long, with zeros where it was shorter. Their space is reserved; they are written as well,
+    /// except for [`Fill::Nothing`], so that later writes change no metadata.
     fn preallocate(&self, bytes: u64, fill: Fill) -> io::Result<()>;
     /// Cuts the file off.
     fn truncate(&self, bytes: u64) -> io::Result<()>;

@@ -16,12 +16,10 @@ const PARTS_MAX: usize = 1024;
 /// time waits for one step at most.
 const ZERO_STEP_BYTES: usize = 1 << 20;
 
-/// So many bytes at once are written past the system's cache, and the pages used again at once. Filling a file
+/// Writes from [`PAGED_BYTES_MIN`] on go past the system's cache, and their pages are used again at once: filling a file
 /// through the cache costs a fresh page for each of its own, several times the copy where a hypervisor has to find
-/// it, and drives out what somebody may read.
-const UNCACHED_BYTES_MIN: usize = PAGED_BYTES_MIN as usize;
-
-/// They are written in steps of this size: the disk begins with the first while the next is copied.
+/// it, and drives out what somebody may read. They go in steps of this size: the disk begins with the first while the
+/// next is copied.
 const UNCACHED_STEP_BYTES: usize = 512 << 10;
 
 /// From Linux 6.14 on, where the file system knows it.
@@ -138,7 +136,7 @@ impl DiskFile for RealFile {
             more
         });
         let parts = &parts[..step.count()];
-        self.write_parts(parts, offset, bytes >= UNCACHED_BYTES_MIN)
+        self.write_parts(parts, offset, bytes as u64 >= PAGED_BYTES_MIN)
     }
 
     fn sync_data(&self) -> io::Result<()> {
