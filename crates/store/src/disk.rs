@@ -36,24 +36,30 @@ pub trait Disk: Send + Sync + std::fmt::Debug + 'static {
 /// Bytes of a page of memory. A write of a part of one that is not in memory reads it from the disk first.
 pub const PAGE_BYTES: u64 = 4096;
 
-/// Writes from this size on may go past the system's cache, so they should begin and end at pages: a page more or
-/// less is little beside them.
-pub const PAGED_BYTES_MIN: u64 = 32 << 10;
-
 /// What preallocation does beyond reserving space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
     /// Small writes are cheap later: each sync is one flush of the disk, and what they change is in memory.
     Zeros,
-    /// The same for writes of whole pages, [`PAGED_BYTES_MIN`] or more: nothing has to be in memory for them.
+    /// The same for writes of whole pages, [`PAGED_BYTES_MIN`](crate::limits::PAGED_BYTES_MIN) or more: nothing has to be in memory for them.
     ZerosUncached,
     /// Nothing is written twice; but each sync commits metadata, which is little beside large writes.
     Nothing,
 }
 
+/// What changes whenever a name of a file is made or removed, or the file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names {
+    pub count: u64,
+    /// When one was, to the nanosecond, or how often.
+    pub changed: i128,
+}
+
 /// An open file. What was written survives a crash only after [`DiskFile::sync_data`].
 pub trait DiskFile: Send + Sync + std::fmt::Debug + 'static {
     fn byte_len(&self) -> io::Result<u64>;
+    /// Without a search for any of them.
+    fn names(&self) -> io::Result<Names>;
     /// Reads up to the buffer's length; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The same if no disk has to be waited for, else `None`.

@@ -258,3 +258,15 @@ pub const LOG_REMOVES_IN_FLIGHT: usize = 16;
 
 /// Objects of the log up to this size are read whole: a second request costs more than these bytes.
 pub const LOG_SMALL_OBJECT_BYTES: u64 = 256 << 10;
+
+/// Bytes from which a write goes past the system's cache, and begins and ends at pages: a page more or less is little
+/// beside them. Their pages are used again at once: filling a file through the cache costs a fresh page for each of its
+/// own, several times the copy where a hypervisor has to find it, and drives out what somebody may read.
+pub const PAGED_BYTES_MIN: u64 = 32 << 10;
+
+/// Bytes of one write past the system's cache: the disk begins with the first while the next is copied.
+pub const UNCACHED_STEP_BYTES: usize = 512 << 10;
+
+/// Zeros are written in steps of this many bytes, and each step is waited for, so that a sync of the log that runs at
+/// the same time waits for one at most.
+pub const ZERO_STEP_BYTES: usize = 1 << 20;

@@ -17,7 +17,7 @@
 //!   that was never acknowledged is cut; damage elsewhere refuses the open and names the file and the offset.
 //! * Opening fences every writer with a lower epoch before it looks for the end.
 //!
-//! Cost of a durable record: one write, one sync and one `stat` per group, shared by all that gathered; two
+//! Cost of a durable record: one write, one sync and one `fstat` per group, shared by all that gathered; two
 //! thread hops; payload is not copied before the kernel takes it.
 //!
 //! Reading order: `format` (the bytes), `group`, `files`, `state` (what the lock guards), `shared` (the

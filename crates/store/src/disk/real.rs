@@ -1,10 +1,11 @@
 //! The machine's file system.
 
-use super::{Disk, DiskFile, Fill, PAGED_BYTES_MIN};
+use super::{Disk, DiskFile, Fill, Names};
+use crate::limits;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,23 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Parts of one vectored write: what the kernel takes.
 const PARTS_MAX: usize = 1024;
 
-/// Zeros are written and synced in steps of this many bytes, so that a sync of the log that runs at the same
-/// time waits for one step at most.
-const ZERO_STEP_BYTES: usize = 1 << 20;
-
-/// Writes from [`PAGED_BYTES_MIN`] on go past the system's cache, and their pages are used again at once: filling a file
-/// through the cache costs a fresh page for each of its own, several times the copy where a hypervisor has to find
-/// it, and drives out what somebody may read. They go in steps of this size: the disk begins with the first while the
-/// next is copied.
-const UNCACHED_STEP_BYTES: usize = 512 << 10;
-
 /// From Linux 6.14 on, where the file system knows it.
 const RWF_DONTCACHE: libc::c_int = 0x80;
 
 /// A file system here does not know it.
 static UNCACHED_UNKNOWN: AtomicBool = AtomicBool::new(false);
 
-static ZEROS: [u8; ZERO_STEP_BYTES] = [0; ZERO_STEP_BYTES];
+static ZEROS: [u8; limits::ZERO_STEP_BYTES] = [0; limits::ZERO_STEP_BYTES];
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,11 +92,32 @@ impl RealFile {
         }
         self.pwritev(parts, offset, 0)
     }
+
+    /// Waits until these bytes are with the disk, which may still lose them: a sync of each step would make it write
+    /// down its own cache, while the log does the same.
+    fn write_back(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        const ALL: libc::c_uint =
+            libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        // SAFETY: a plain call on an open file.
+        match unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset.cast_signed(), bytes.cast_signed(), ALL) } {
+            0 => Ok(()),
+            _ => match io::Error::last_os_error() {
+                error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => self.0.sync_data(),
+                error => Err(error),
+            },
+        }
+    }
 }
 
 impl DiskFile for RealFile {
     fn byte_len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn names(&self) -> io::Result<Names> {
+        let metadata = self.0.metadata()?;
+        let changed = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+        Ok(Names { count: metadata.nlink(), changed })
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -131,12 +143,12 @@ impl DiskFile for RealFile {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut bytes = 0;
         let step = parts.iter().take(PARTS_MAX).take_while(|part| {
-            let more = bytes < UNCACHED_STEP_BYTES;
+            let more = bytes < limits::UNCACHED_STEP_BYTES;
             bytes += if more { part.len() } else { 0 };
             more
         });
         let parts = &parts[..step.count()];
-        self.write_parts(parts, offset, bytes as u64 >= PAGED_BYTES_MIN)
+        self.write_parts(parts, offset, bytes as u64 >= limits::PAGED_BYTES_MIN)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -167,17 +179,19 @@ impl DiskFile for RealFile {
             return self.0.sync_data();
         }
         while at < bytes {
-            let step = (bytes - at).min(ZERO_STEP_BYTES as u64) as usize;
+            let step = (bytes - at).min(limits::ZERO_STEP_BYTES as u64) as usize;
             let written = self.write_parts(&[IoSlice::new(&ZEROS[..step])], at, fill == Fill::ZerosUncached);
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => at += written as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(written) => {
+                    self.write_back(at, written as u64)?;
+                    at += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.0.sync_data()?;
         }
-        Ok(())
+        self.0.sync_data()
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

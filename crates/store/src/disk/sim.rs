@@ -5,7 +5,7 @@
 //! lost, or torn into garbage; changes of names since the last `sync_directory` survive up to an arbitrary
 //! one. Everything is decided by the seed, so a run replays exactly.
 
-use super::{Disk, DiskFile, Fill};
+use super::{Disk, DiskFile, Fill, Names};
 use ballast_runtime::Random;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ struct SimContent {
     durable: Vec<u8>,
     /// Writes since the last sync, oldest first: offset and bytes; `None` is a change of length.
     unsynced: Vec<(u64, Option<Vec<u8>>)>,
+    /// Names made and removed.
+    renamed: i128,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +147,7 @@ impl SimDisk {
                     visible: content.visible.clone(),
                     durable: content.durable.clone(),
                     unsynced: content.unsynced.clone(),
+                    renamed: content.renamed,
                 }))
             });
             Arc::clone(copied)
@@ -173,7 +176,7 @@ impl SimDisk {
                 None => {}
             }
         }
-        Arc::new(Mutex::new(SimContent { visible: bytes.clone(), durable: bytes, unsynced: Vec::new() }))
+        Arc::new(Mutex::new(SimContent { visible: bytes.clone(), durable: bytes, ..SimContent::default() }))
     }
 
     /// Sector by sector: written, lost, or torn.
@@ -248,6 +251,13 @@ fn not_found(path: &Path) -> io::Error {
 
 impl SimState {
     fn change(&mut self, change: NameChange) {
+        let content = match &change {
+            NameChange::Link(_, content) => Some(content),
+            NameChange::Unlink(path) => self.names.get(path),
+        };
+        if let Some(content) = content {
+            content.lock().renamed += 1;
+        }
         apply(&mut self.names, &change);
         self.unsynced_names.push(change);
     }
@@ -333,6 +343,12 @@ impl DiskFile for SimFile {
         Ok(self.content.lock().visible.len() as u64)
     }
 
+    fn names(&self) -> io::Result<Names> {
+        let state = self.disk.call()?;
+        let count = state.names.values().filter(|content| Arc::ptr_eq(content, &self.content)).count() as u64;
+        Ok(Names { count, changed: self.content.lock().renamed })
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let _state = self.disk.call()?;
         let content = self.content.lock();
@@ -397,7 +413,7 @@ impl DiskFile for SimFile {
     fn forget(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let _state = self.disk.call()?;
         let mut content = self.content.lock();
-        let SimContent { visible, durable, unsynced } = &mut *content;
+        let SimContent { visible, durable, unsynced, .. } = &mut *content;
         if unsynced.is_empty() {
             let end = visible.len().min((offset + bytes) as usize);
             let from = end.min(offset as usize);

@@ -42,7 +42,11 @@ fn behaves_as_a_disk(disk: &dyn Disk, directory: PathBuf) {
     disk.sync_directory(&directory).unwrap();
     assert_eq!(disk.list(&directory).unwrap(), ["b"]);
     assert!(!disk.exists(&path).unwrap());
+    let named = file.names().unwrap();
+    assert_eq!((named.count, file.names().unwrap()), (1, named));
     disk.remove(&directory.join("b")).unwrap();
+    assert_eq!(file.names().unwrap().count, 0);
+    assert_ne!(file.names().unwrap().changed, named.changed);
     assert_eq!(contents(&*file), b"xyzh", "an open file outlives its name");
     assert_eq!(disk.open(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
 }

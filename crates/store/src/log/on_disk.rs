@@ -17,7 +17,7 @@
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, FileId};
 use super::group::{Group, Writer};
 use super::settings::{Drive, Settings};
-use crate::disk::{self, Disk, DiskFile, Fill};
+use crate::disk::{self, Disk, DiskFile, Fill, Names};
 use crate::{Error, Position, Result, limits};
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
@@ -71,6 +71,8 @@ pub fn io_error(doing: &str, path: &Path, error: io::Error) -> Error {
 
 pub struct DiskLog {
     maker: Arc<Maker>,
+    /// Its name is the right to write.
+    right: Arc<dyn DiskFile>,
     /// Taken by the committer alone.
     writer: Mutex<DiskWriter>,
     nonce: [u8; 16],
@@ -103,6 +105,8 @@ struct DiskWriter {
     /// Groups written to the current file.
     groups: u64,
     next: Option<Next>,
+    /// The names of the right when it was last looked for by its own.
+    seen: Option<Names>,
 }
 
 /// The file after the current one.
@@ -185,6 +189,7 @@ impl DiskLog {
         disk: Arc<dyn Disk>,
         directory: PathBuf,
         header: FileHeader,
+        right: Arc<dyn DiskFile>,
         settings: &Settings,
     ) -> Result<(Self, Arc<dyn DiskFile>)> {
         let settings = settings.clone();
@@ -201,9 +206,10 @@ impl DiskLog {
         });
         let file = maker.make(header.id, Fill::Zeros)?;
         let current = Some((header.id, Arc::clone(&file)));
-        let writer = Mutex::new(DiskWriter { current, groups: 0, next: None });
+        let writer = Mutex::new(DiskWriter { current, ..DiskWriter::default() });
         let log = Self {
             maker,
+            right,
             writer,
             nonce,
             #[cfg(test)]
@@ -240,19 +246,28 @@ impl DiskLog {
             return Ok(());
         }
         file.sync_data().map_err(|error| failed("syncing", error))?;
-        self.check_fence()?;
+        self.check_fence(&mut writer.seen)?;
         writer.groups += 1;
         self.prepare_next(&mut writer, group);
         Ok(())
     }
 
-    fn check_fence(&self) -> Result<()> {
+    /// Looks for the right by its name, unless it has been seen and no name of the file was made or removed since.
+    fn check_fence(&self, seen: &mut Option<Names>) -> Result<()> {
         let Maker { disk, directory, header, .. } = &*self.maker;
-        let path = directory.join(writer_name(header.id.epoch));
-        match disk.exists(&path) {
+        let path = || directory.join(writer_name(header.id.epoch));
+        let looked = self.right.names().and_then(|names| {
+            if *seen == Some(names) {
+                return Ok(true);
+            }
+            let there = disk.exists(&path())?;
+            *seen = there.then_some(names);
+            Ok(there)
+        });
+        match looked {
             Ok(true) => Ok(()),
             Ok(false) => Err(fenced(&**disk, directory, header.id.epoch)),
-            Err(error) => Err(io_error("looking for", &path, error)),
+            Err(error) => Err(io_error("looking for", &path(), error)),
         }
     }
 
@@ -278,7 +293,7 @@ impl DiskLog {
         let id = FileId { number: group.id.number + 1, ..group.id };
         let fill = match group.offset / writer.groups.max(1) {
             limits::LOG_LARGE_GROUP_BYTES.. => Fill::Nothing,
-            disk::PAGED_BYTES_MIN.. => Fill::ZerosUncached,
+            limits::PAGED_BYTES_MIN.. => Fill::ZerosUncached,
             _ => Fill::Zeros,
         };
         writer.next = Some(if self.maker.settings.drive == Drive::Thread {

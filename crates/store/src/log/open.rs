@@ -74,7 +74,8 @@ fn open_disk(
     settings: &Settings,
 ) -> Result<(Backend, State, Replay, TailReport)> {
     let recovered = recovery::recover(&disk, &directory, epoch, replay_after)?;
-    let (log, file) = DiskLog::start(Arc::clone(&disk), directory.clone(), recovered.header, settings)?;
+    let right = Arc::clone(&recovered.right);
+    let (log, file) = DiskLog::start(Arc::clone(&disk), directory.clone(), recovered.header, right, settings)?;
     recovery::clean(&*disk, &directory, &recovered)?;
     let durable = DurableGroup {
         end: recovered.tail.end,

@@ -62,6 +62,8 @@ pub struct Recovered {
     pub tail: TailReport,
     /// Of the new epoch's first file.
     pub header: FileHeader,
+    /// The file whose name is the right to write.
+    pub right: Arc<dyn DiskFile>,
     /// Names that belong to no log.
     garbage: Vec<String>,
 }
@@ -69,7 +71,7 @@ pub struct Recovered {
 pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after: Position) -> Result<Recovered> {
     disk.create_directory(directory).map_err(|error| io_error("making", directory, error))?;
     let mut garbage = Vec::new();
-    fence(&**disk, directory, epoch)?;
+    let right = fence(&**disk, directory, epoch)?;
     let mut headless = Vec::new();
     let headers = read_headers(&**disk, directory, epoch, &mut garbage, &mut headless)?;
     garbage.extend(headless.iter().map(|id| log_name(*id)));
@@ -114,19 +116,19 @@ pub fn recover(disk: &Arc<dyn Disk>, directory: &Path, epoch: u64, replay_after:
         rows_seq: tail.rows_seq,
         reused: false,
     };
-    Ok(Recovered { tail: TailReport { files: files.len(), ..tail }, files, header, garbage })
+    Ok(Recovered { tail: TailReport { files: files.len(), ..tail }, files, header, right, garbage })
 }
 
 /// Takes the right to write from every older epoch. First ours is made and then the others are looked for: of
 /// two writers that open at once, at least one sees the other.
-fn fence(disk: &dyn Disk, directory: &Path, epoch: u64) -> Result<()> {
+fn fence(disk: &dyn Disk, directory: &Path, epoch: u64) -> Result<Arc<dyn DiskFile>> {
     let mine = directory.join(writer_name(epoch));
-    match disk.create(&mine) {
+    let right = match disk.create(&mine) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(Error::Fenced(format!("epoch {epoch} has opened the log before")));
         }
-        made => drop(made.map_err(|error| io_error("making", &mine, error))?),
-    }
+        made => made.map_err(|error| io_error("making", &mine, error))?,
+    };
     let names = disk.list(directory).map_err(|error| io_error("listing", directory, error))?;
     let logs = names.iter().filter_map(|name| Some(parse_log_name(name)?.epoch)).filter(|other| *other >= epoch);
     let writers = names.iter().filter_map(|name| parse_writer_name(name));
@@ -138,7 +140,7 @@ fn fence(disk: &dyn Disk, directory: &Path, epoch: u64) -> Result<()> {
     for older in writers.filter(|other| *other < epoch) {
         remove_file(disk, &directory.join(writer_name(older)))?;
     }
-    Ok(())
+    Ok(right)
 }
 
 struct OpenedFile {

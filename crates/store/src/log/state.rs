@@ -145,7 +145,7 @@ impl State {
     pub fn seal(&mut self, kind: GroupKind) {
         self.place_open_group(1);
         let block = match self.layout {
-            Layout::Files { .. } if self.open.byte_len() >= disk::PAGED_BYTES_MIN => disk::PAGE_BYTES,
+            Layout::Files { .. } if self.open.byte_len() >= limits::PAGED_BYTES_MIN => disk::PAGE_BYTES,
             Layout::Files { block } => block,
             Layout::Objects => 1,
         };

@@ -1,6 +1,6 @@
 //! What a log does when nothing goes wrong.
 
-use crate::disk::{PAGE_BYTES, PAGED_BYTES_MIN, RealDisk, SimDisk, SimFaults};
+use crate::disk::{PAGE_BYTES, RealDisk, SimDisk, SimFaults};
 use crate::log::format::{BLOCK_BYTES, GROUP_HEADER_BYTES};
 use crate::log::on_disk::offset_of;
 use crate::log::{
@@ -87,7 +87,7 @@ async fn large_groups_end_at_pages_and_small_ones_at_blocks() {
     let end_in_file = || offset_of(Position(0), log.durable_position());
     put(&log, 1, "one").await;
     assert_eq!(end_in_file(), 2 * BLOCK_BYTES, "a header of the file, and a group");
-    let large = Bytes::from(vec![7; PAGED_BYTES_MIN as usize]);
+    let large = Bytes::from(vec![7; crate::limits::PAGED_BYTES_MIN as usize]);
     let first = log.append_payload(std::slice::from_ref(&large)).unwrap();
     put(&log, 2, "two").await;
     assert_eq!(end_in_file() % PAGE_BYTES, 0);
@@ -199,6 +199,20 @@ async fn a_later_writer_fences_an_earlier_one() {
     let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let markers = names.filter(|name| name.to_string_lossy().starts_with("writer-")).count();
     assert_eq!(markers, 1);
+}
+
+#[tokio::test]
+async fn a_writer_is_fenced_although_its_right_has_another_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open_at(&on_disk(directory.path()), 1, Position(0)).await.unwrap().log;
+    put(&log, 1, "seen").await;
+    // A system's clock for files may move by ten milliseconds at a time.
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let right = directory.path().join("writer-0000000001");
+    std::fs::hard_link(&right, directory.path().join("copy")).unwrap();
+    std::fs::remove_file(&right).unwrap();
+    let end = log.append_rows(2, b"too late").unwrap();
+    assert!(matches!(log.durable(end).await, Err(Error::Fenced(_))));
 }
 
 #[tokio::test]
