@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+/// What clients load a server with.
+pub const KINDS: [&str; 3] = ["files", "streams", "tables"];
+
 /// How long a start may take. It takes 0.3 s; a loaded machine and a long replay get time.
 const START_LIMIT: Duration = Duration::from_secs(60);
 

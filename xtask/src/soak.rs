@@ -10,7 +10,7 @@ mod sample;
 
 use crate::program::{Program, deadline, past, pause, wait};
 use crate::report::now;
-use crate::served::{Place, Served};
+use crate::served::{KINDS, Place, Served};
 use crate::{test, workspace};
 use judge::Verdict;
 use sample::Sample;
@@ -31,8 +31,6 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
-
-const KINDS: [&str; 3] = ["files", "streams", "tables"];
 
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 

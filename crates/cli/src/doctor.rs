@@ -35,7 +35,8 @@ struct Finding {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let findings = [fuse(), fusermount(), files_open(), bucket(), clients()];
+    let device = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    let findings = [fuse(device.map(drop)), fusermount(), files_open(), bucket(), clients()];
     if arguments.json {
         output::json(&findings)?;
     } else {
@@ -57,10 +58,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fuse() -> Finding {
+fn fuse(opened: std::io::Result<()>) -> Finding {
     let what = "FUSE device";
-    match std::fs::File::options().read(true).write(true).open("/dev/fuse") {
-        Ok(_) => Finding { what, verdict: Verdict::Ok, found: "/dev/fuse can be opened".to_owned(), advice: None },
+    match opened {
+        Ok(()) => Finding { what, verdict: Verdict::Ok, found: "/dev/fuse can be opened".to_owned(), advice: None },
         Err(error) => {
             let advice = if error.kind() == std::io::ErrorKind::PermissionDenied {
                 "open it to all users, as most distributions do: `sudo chmod 666 /dev/fuse`"
@@ -166,4 +167,22 @@ fn clients() -> Finding {
 fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn a_device_that_is_closed_to_the_user_is_told_from_one_that_is_missing() {
+        let advice = |error: ErrorKind| {
+            let finding = fuse(Err(Error::from(error)));
+            assert_eq!(finding.verdict, Verdict::Missing);
+            finding.advice.unwrap()
+        };
+        assert!(advice(ErrorKind::PermissionDenied).starts_with("open it to all users"));
+        assert!(advice(ErrorKind::NotFound).starts_with("load the module"));
+        assert_eq!(fuse(Ok(())).verdict, Verdict::Ok);
+    }
 }

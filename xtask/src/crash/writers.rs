@@ -2,7 +2,7 @@
 
 use crate::program::{Program, find, pause, wait};
 use crate::report::now;
-use crate::served::{Place, Served};
+use crate::served::{KINDS, Place, Served};
 use crate::workspace;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -13,8 +13,6 @@ const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a writer may take until the first of what it writes is acknowledged.
 const FIRST_LIMIT: Duration = Duration::from_secs(30);
-
-const KINDS: [&str; 3] = ["files", "streams", "tables"];
 
 /// How long one check may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(120);
