@@ -2,7 +2,7 @@
 
 use crate::program::{Program, deadline, past, pause, wait};
 use crate::workspace;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ pub const KINDS: [&str; 3] = ["files", "streams", "tables"];
 
 /// How long a start may take. It takes 0.3 s; a loaded machine and a long replay get time.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a killed process may take to be gone.
+const KILLED_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long an orderly end may take.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -61,9 +64,7 @@ impl Place {
         let mut command = Program::new(&self.binary).arguments(&self.words()?).command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         pause(after);
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        kill(&mut child)
     }
 
     /// The arguments of `ballast up`.
@@ -105,8 +106,7 @@ impl Served {
         let line = receive.recv_timeout(START_LIMIT);
         let status = line.ok().and_then(Result::ok).and_then(|line| serde_json::from_str::<Value>(&line).ok());
         let Some(status) = status else {
-            let _ = child.kill();
-            child.wait()?;
+            kill(&mut child)?;
             let said = std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
             bail!("ballast up did not serve:\n{}", crate::program::tail(said.get(said_before..).unwrap_or_default()));
         };
@@ -146,9 +146,7 @@ impl Served {
 
     /// kill -9.
     pub fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        kill(&mut self.child)
     }
 
     /// SIGTERM; it must leave with 0.
@@ -177,8 +175,7 @@ impl Drop for Served {
             while matches!(self.child.try_wait(), Ok(None)) && !past(end) {
                 pause(Duration::from_millis(10));
             }
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let _ = kill(&mut self.child);
         }
     }
 }
@@ -189,4 +186,17 @@ pub fn can_mount() -> bool {
     // SAFETY: geteuid takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     device && (root || crate::program::find("fusermount3").is_some())
+}
+
+/// kill -9. Only a thread that waits in the kernel, where no signal reaches it, outlives that: then the process keeps its
+/// ports and its mount for ever.
+fn kill(child: &mut Child) -> anyhow::Result<()> {
+    child.kill()?;
+    let end = deadline(KILLED_LIMIT);
+    while child.try_wait()?.is_none() {
+        let process = child.id();
+        ensure!(!past(end), "process {process} was killed and does not end: see /proc/{process}/task/*/stack");
+        pause(Duration::from_millis(5));
+    }
+    Ok(())
 }

@@ -195,13 +195,25 @@ fn config(settings: &Settings) -> Config {
 
 /// Lets the kernel read further ahead than FUSE's handshake allows. Only root may; without it reads are slower.
 fn raise_read_ahead(path: &Path) {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(found) = std::fs::metadata(path) else { return };
-    let (major, minor) = (libc::major(found.dev()), libc::minor(found.dev()));
+    let Ok((major, minor)) = device_of(path) else { return };
     let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
     if let Err(error) = std::fs::write(&file, READ_AHEAD_KIB.to_string()) {
         tracing::debug!(%error, file, "the read-ahead stays as it is");
     }
+}
+
+/// The device of what is mounted at `path`, which is not asked: a server that asks its own mount waits for itself, and if
+/// it is killed then, no signal ends the wait, and its process stays with all that it has open.
+fn device_of(path: &Path) -> std::io::Result<(u32, u32)> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: an all-zero statx is a valid value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated, and both outlive the call.
+    let done = unsafe { libc::statx(libc::AT_FDCWD, text.as_ptr(), libc::AT_STATX_DONT_SYNC, 0, &mut found) };
+    if done != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok((found.stx_dev_major, found.stx_dev_minor))
 }
 
 /// Blocks of 4 KiB of the file system that holds `path`: all, free, and free for ordinary users.
@@ -217,4 +229,29 @@ pub(crate) fn space(path: &Path) -> Option<(u64, u64, u64)> {
     };
     let blocks = |count: u64| count.saturating_mul(found.f_frsize) / 4096;
     Some((blocks(found.f_blocks), blocks(found.f_bfree), blocks(found.f_bavail)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn the_device_of_a_mount_is_known_without_asking_it() {
+        let directory = tempfile::tempdir().unwrap();
+        // A mount that nobody serves: a request to it waits until its device is closed.
+        let Ok(Placed { device, .. }) = replace::mount(&Settings::new(directory.path())) else {
+            eprintln!("skipped: mounting needs /dev/fuse and root");
+            return;
+        };
+        let (tell, told) = mpsc::sync_channel(1);
+        let path = directory.path().to_owned();
+        let asking = std::thread::spawn(move || tell.send(device_of(&path)));
+        let told = told.recv_timeout(Duration::from_secs(20));
+        drop(device);
+        asking.join().unwrap().unwrap();
+        stale::detach(directory.path()).unwrap();
+        assert_ne!(told.expect("no request is waited for").unwrap().1, 0);
+    }
 }
