@@ -91,16 +91,17 @@ class Database:
         return subprocess.Popen([str(word) for word in words], cwd="/", start_new_session=True, env=environment, **how)
 
     def run(self, words, seconds=QUERY_SECONDS, **how):
-        program = self.spawn(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        program = self.spawn(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, **how)
         try:
-            said, _ = program.communicate(timeout=seconds)
+            # A database that falls over warns clients that have all their rows.
+            said, warned = program.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             program.kill()
             program.wait()
             raise Failed(f"{words[0]} did not end in {seconds} s") from None
         if program.returncode:
-            raise Failed(f"{' '.join(map(str, words))} left with {program.returncode}: {said[-2000:]}")
+            raise Failed(f"{' '.join(map(str, words))} left with {program.returncode}: {(said + warned)[-2000:]}")
         return said
 
     def make(self):
