@@ -5,7 +5,7 @@
 //! rows of 100 bytes under keys of 16, or of one payload of 64 KiB and its row, acknowledged when durable. The bare
 //! loop writes what as many operations as there are writers take, in one write, into a file that was written with
 //! zeros before: no group commit can be faster. SlateDB's WAL lies in the same kind of bucket and is flushed
-//! by whoever waits, one flush at a time, so that it groups as well. The bound is what limits any log here: for rows, the
+//! by whoever waits, one flush at a time, so that it groups as well. The bound is what limits the log here: for rows, the
 //! volume's own commits that wait for no disk; for payload, the bare loop that goes on to files never written. All take
 //! turns, and a database is open only in its turn: what it does in the background afterwards is not taken for another's
 //! cost. Medians of the rounds.

@@ -11,7 +11,7 @@ pub fn commits(bench: &Bench) -> anyhow::Result<Section> {
     let body = format!(
         "An operation is one commit of three rows of 100 bytes, or of one payload of 64 KiB and its row, acknowledged when \
          durable. `bare` is a loop of one write and one fdatasync for as many operations as there are writers, over and \
-         over in one file; SlateDB's own WAL is flushed by whoever waits, one flush at a time. `bound` is what limits any \
+         over in one file; SlateDB's own WAL is flushed by whoever waits, one flush at a time. `bound` is what limits the \
          log here: for rows, the volume's own commits when nobody waits for the disk; for payload, the bare loop that \
          keeps what it writes, and goes on to files never written. At least .75 of bare for one writer, .6 of bare with \
          payload, 4 times SlateDB for 64 writers.\n\n{table}"
