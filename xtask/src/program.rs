@@ -1,6 +1,6 @@
 //! Running other programs: shown when they fail, bounded in time.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Characters of a failed program's output that are shown.
 const SHOWN_BYTES_MAX: usize = 8 << 10;
+
+/// How long a killed process may take to be gone.
+const KILLED_LIMIT: Duration = Duration::from_secs(30);
 
 /// A program to run.
 #[derive(Debug)]
@@ -131,15 +134,29 @@ pub fn tail(text: &str) -> &str {
 
 /// Waits for the end of `child`; one that takes longer than `limit` is killed.
 pub fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<ExitStatus> {
+    if let Some(status) = ended(child, limit)? {
+        return Ok(status);
+    }
+    kill(child)?;
+    bail!("it ran longer than {} s and was killed", limit.as_secs());
+}
+
+/// kill -9. Only a thread that waits in the kernel, where no signal reaches it, outlives that: then the process keeps its
+/// ports and its mount for ever.
+pub fn kill(child: &mut Child) -> anyhow::Result<()> {
+    child.kill()?;
+    let (process, ended) = (child.id(), ended(child, KILLED_LIMIT)?);
+    ensure!(ended.is_some(), "process {process} was killed and does not end: see /proc/{process}/task/*/stack");
+    Ok(())
+}
+
+/// How it ended, if it did within `limit`.
+fn ended(child: &mut Child, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
     let end = deadline(limit);
     loop {
-        if let Some(status) = child.try_wait()? {
+        let status = child.try_wait()?;
+        if status.is_some() || past(end) {
             return Ok(status);
-        }
-        if past(end) {
-            child.kill()?;
-            child.wait()?;
-            bail!("it ran longer than {} s and was killed", limit.as_secs());
         }
         pause(Duration::from_millis(5));
     }

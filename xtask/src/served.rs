@@ -1,8 +1,8 @@
 //! A `ballast up` for tests: on free ports, over a bucket of its own, ended with the value.
 
-use crate::program::{Program, deadline, past, pause, wait};
+use crate::program::{Program, kill, pause, wait};
 use crate::workspace;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,6 @@ pub const KINDS: [&str; 3] = ["files", "streams", "tables"];
 
 /// How long a start may take. It takes 0.3 s; a loaded machine and a long replay get time.
 const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long a killed process may take to be gone.
-const KILLED_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long an orderly end may take.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -171,11 +168,7 @@ impl Drop for Served {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.signal(libc::SIGTERM);
-            let end = deadline(STOP_LIMIT);
-            while matches!(self.child.try_wait(), Ok(None)) && !past(end) {
-                pause(Duration::from_millis(10));
-            }
-            let _ = kill(&mut self.child);
+            let _ = wait(&mut self.child, STOP_LIMIT);
         }
     }
 }
@@ -186,17 +179,4 @@ pub fn can_mount() -> bool {
     // SAFETY: geteuid takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
     device && (root || crate::program::find("fusermount3").is_some())
-}
-
-/// kill -9. Only a thread that waits in the kernel, where no signal reaches it, outlives that: then the process keeps its
-/// ports and its mount for ever.
-fn kill(child: &mut Child) -> anyhow::Result<()> {
-    child.kill()?;
-    let end = deadline(KILLED_LIMIT);
-    while child.try_wait()?.is_none() {
-        let process = child.id();
-        ensure!(!past(end), "process {process} was killed and does not end: see /proc/{process}/task/*/stack");
-        pause(Duration::from_millis(5));
-    }
-    Ok(())
 }

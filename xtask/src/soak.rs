@@ -8,7 +8,7 @@
 mod judge;
 mod sample;
 
-use crate::program::{Program, deadline, past, pause, wait};
+use crate::program::{Program, deadline, kill, past, pause, wait};
 use crate::report::now;
 use crate::served::{KINDS, Place, Served};
 use crate::{test, workspace};
@@ -150,8 +150,7 @@ impl Writers {
 impl Drop for Writers {
     fn drop(&mut self) {
         for (_, child) in &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
+            let _ = kill(child);
         }
     }
 }
