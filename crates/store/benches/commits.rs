@@ -74,21 +74,13 @@ fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Durati
     let path = directory.join("bare");
     let _ = std::fs::remove_file(&path);
     RealDisk.create(&path)?.preallocate(FILE_BYTES, Fill::Zeros)?;
-    let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+    let file = Arc::new(std::fs::OpenOptions::new().write(true).open(&path)?);
     let data = vec![7; (payload_bytes + ROWS_BYTES) * writers];
-    let (mut offset, mut latencies) = (0, Vec::new());
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    while start.elapsed() < duration {
-        if offset + data.len() as u64 > FILE_BYTES {
-            offset = 0;
-        }
-        let began = Instant::now();
+    let write = |file: &Arc<std::fs::File>, offset| {
         file.write_all_at(&data, offset)?;
-        file.sync_data()?;
-        latencies.push(began.elapsed().as_secs_f64() * 1e3);
-        offset += data.len() as u64;
-    }
-    Ok(Measured::of(start, cpu, latencies, writers))
+        Ok(file.sync_data()?)
+    };
+    write_and_sync(data.len() as u64, writers, duration, |_| Ok(Arc::clone(&file)), write)
 }
 
 /// The same loop for whoever keeps all that it writes: it goes on to a file that was never written, as the log would
@@ -96,28 +88,42 @@ fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Durati
 fn fresh(directory: &Path, writers: usize, payload_bytes: usize, duration: Duration) -> Result<Measured> {
     let directory = directory.join("fresh");
     std::fs::create_dir_all(&directory)?;
-    let make = |number: u64| -> Result<Arc<dyn DiskFile>> {
+    let next = |number: u64| -> Result<Arc<dyn DiskFile>> {
         let file = RealDisk.create(&directory.join(number.to_string()))?;
         file.preallocate(FILE_BYTES, Fill::Nothing)?;
         Ok(file)
     };
     // Whole pages, as in the log.
     let data = vec![7; ((payload_bytes + ROWS_BYTES) * writers).next_multiple_of(PAGE_BYTES as usize)];
-    let (mut file, mut files, mut offset, mut latencies) = (make(0)?, 1, 0, Vec::new());
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    while start.elapsed() < duration {
-        if offset + data.len() as u64 > FILE_BYTES {
-            (file, files, offset) = (make(files)?, files + 1, 0);
-        }
-        let began = Instant::now();
-        write_all_at(&*file, &mut [IoSlice::new(&data)], offset)?;
-        file.sync_data()?;
-        latencies.push(began.elapsed().as_secs_f64() * 1e3);
-        offset += data.len() as u64;
-    }
-    let measured = Measured::of(start, cpu, latencies, writers);
+    let write = |file: &Arc<dyn DiskFile>, offset| {
+        write_all_at(&**file, &mut [IoSlice::new(&data)], offset)?;
+        Ok(file.sync_data()?)
+    };
+    let measured = write_and_sync(data.len() as u64, writers, duration, next, write)?;
     std::fs::remove_dir_all(&directory)?;
     Ok(measured)
+}
+
+/// Writes so many bytes again and again, for an operation of each writer, to the files that `next` gives by their number.
+fn write_and_sync<F>(
+    bytes: u64,
+    writers: usize,
+    duration: Duration,
+    next: impl Fn(u64) -> Result<F>,
+    write: impl Fn(&F, u64) -> Result<()>,
+) -> Result<Measured> {
+    let (mut file, mut files, mut offset, mut latencies) = (next(0)?, 1, 0, Vec::new());
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    while start.elapsed() < duration {
+        if offset + bytes > FILE_BYTES {
+            (file, files, offset) = (next(files)?, files + 1, 0);
+        }
+        let began = Instant::now();
+        write(&file, offset)?;
+        latencies.push(began.elapsed().as_secs_f64() * 1e3);
+        offset += bytes;
+    }
+    Ok(Measured::of(start, cpu, latencies, writers))
 }
 
 /// Runs `operation(writer, number)` in as many tasks as there are writers.
@@ -173,7 +179,7 @@ async fn open(directory: &Path) -> Result<Arc<IndexedVolume>> {
 }
 
 /// Whether an operation waits until its commit is durable.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Until {
     Durable,
     /// What the index and the log cost without any wait for the disk.
