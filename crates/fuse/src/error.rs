@@ -17,6 +17,8 @@ pub enum Error {
     NotADirectory(PathBuf),
     #[error("something is mounted at {0} already")]
     Busy(PathBuf),
+    #[error("what is mounted at {0} does not answer")]
+    Silent(PathBuf),
     #[error("{path} is a stale mount and cannot be detached: {source}")]
     Stale { path: PathBuf, source: std::io::Error },
     #[error("{path} cannot be mounted: {source}")]

@@ -12,7 +12,7 @@
 //! Streams and tables show as directories with a few virtual children ([`Virtual`]).
 //!
 //! Reading order: [`mount`], `fs` (requests to futures), `ops` (what each request does), [`errno`], `attributes`,
-//! `handles`, [`virtuals`], `news` (what changed through other protocols), `stale` and `replace`
+//! `handles`, [`virtuals`], `news` and `teller` (what changed through other protocols), `stale` and `replace`
 //! (what a killed server left), [`limits`].
 
 mod attributes;
@@ -27,6 +27,7 @@ mod news;
 mod ops;
 mod replace;
 mod stale;
+mod teller;
 pub mod virtuals;
 mod who;
 

@@ -22,6 +22,10 @@ pub const READ_AHEAD_KIB: u32 = 4096;
 /// How long an unmount waits for those who use the mount, before it takes the mount out of their sight.
 pub const UNMOUNT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a start waits for what is mounted at its place to say that it is alive: a server that is only busy has time,
+/// and a person who waits is told why.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often an unmount tries again within its patience.
 pub const UNMOUNT_INTERVAL: Duration = Duration::from_millis(50);
 

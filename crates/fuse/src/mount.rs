@@ -5,6 +5,7 @@ use crate::handles::Handles;
 use crate::limits::{READ_AHEAD_KIB, SESSION_THREADS, UNMOUNT_INTERVAL, UNMOUNT_PATIENCE};
 use crate::ops::Ops;
 use crate::replace::Placed;
+use crate::teller::Teller;
 use crate::virtuals::{Numbers, Virtual};
 use crate::{Error, Result, Settings, news, replace, stale};
 use ballast_files::Files;
@@ -12,6 +13,7 @@ use ballast_tree::Tree;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use std::ffi::{CString, OsString};
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,14 +49,14 @@ pub async fn mount(settings: Settings, tree: Tree, files: Files, virtuals: Arc<d
     let tasks = TaskTracker::new();
     let fs = Fs::new(Arc::clone(&ops), tokio::runtime::Handle::current(), tasks.clone());
     let session = tokio::task::spawn_blocking(move || start(fs, &settings)).await;
-    let (session, hidden) = session.expect("mounting does not panic")?;
+    let Started { session, teller, hidden } = session.expect("mounting does not panic")?;
     if !hidden.is_empty() {
         tracing::warn!(path = %path.display(), among_others = ?hidden, "the directory below the mount is not empty, and \
             what is in it is hidden: it shows when the server is stopped");
     }
     let stop = CancellationToken::new();
     let telling = Some(stop.clone().drop_guard());
-    news::tell(session.notifier(), changes, stop).map_err(|source| Error::Mount { path: path.clone(), source })?;
+    news::tell(teller, changes, stop).map_err(|source| Error::Mount { path: path.clone(), source })?;
     Ok(Mount { path, hidden, session: Some(session), files, ops, tasks, telling })
 }
 
@@ -113,7 +115,7 @@ impl Mount {
             tracing::warn!(%error, "the mount's session ended with an error");
         }
         // Dead mounts that this one lay on.
-        stale::clear(&self.path)
+        stale::clear(&self.path).map(drop)
     }
 }
 
@@ -128,30 +130,41 @@ impl Drop for Mount {
     }
 }
 
-/// Mounts and serves; and some names in the directory below, which the mount hides.
-fn start(fs: Fs, settings: &Settings) -> Result<(BackgroundSession, Vec<OsString>)> {
+struct Started {
+    session: BackgroundSession,
+    teller: Teller,
+    /// Some names in the directory below, which the mount hides.
+    hidden: Vec<OsString>,
+}
+
+/// Mounts and serves.
+fn start(fs: Fs, settings: &Settings) -> Result<Started> {
     check_machine()?;
     let path = &settings.path;
     let failed = |source| Error::Mount { path: path.clone(), source };
     let config = config(settings);
-    let started = match in_place_of_dead(settings) {
+    let serve = |session: Session<Fs>| {
+        let teller = Teller::start(session.as_fd())?;
+        Ok((session.spawn()?, teller))
+    };
+    let (session, teller, hidden) = match in_place_of_dead(settings) {
         Some(placed) => {
-            let session = Session::from_fd(fs, placed.device, config.acl, config).and_then(Session::spawn);
-            let session = session.map_err(failed)?;
+            let session = Session::from_fd(fs, placed.device, config.acl, config);
+            let (session, teller) = session.and_then(serve).map_err(failed)?;
             if placed.beneath {
                 stale::detach(path).map_err(|source| Error::Stale { path: path.clone(), source })?;
             }
-            (session, Vec::new())
+            (session, teller, Vec::new())
         }
         None => {
             stale::prepare(path)?;
             let below = File::open(path).map_err(failed)?;
-            let session = fuser::spawn_mount(fs, path, &config).map_err(failed)?;
-            (session, stale::some_names(&below))
+            let (session, teller) = Session::new(fs, path, &config).and_then(serve).map_err(failed)?;
+            (session, teller, stale::some_names(&below))
         }
     };
     raise_read_ahead(path);
-    Ok(started)
+    Ok(Started { session, teller, hidden })
 }
 
 /// A mount beneath the dead one, or on top of it, if there is a dead one and this process may.

@@ -1,6 +1,6 @@
 //! Mounts that a killed server left behind.
 
-use crate::limits::{DEAD_MOUNTS_MAX, HIDDEN_NAMES_MAX};
+use crate::limits::{ANSWER_PATIENCE, DEAD_MOUNTS_MAX, HIDDEN_NAMES_MAX};
 use crate::{Error, Result};
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -9,15 +9,16 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::sync_channel;
 
 /// Makes `path` a directory that can be mounted on: detaches dead mounts, makes what is missing, and refuses what
 /// somebody uses.
 pub(crate) fn prepare(path: &Path) -> Result<()> {
-    clear(path)?;
-    match ask(path) {
+    match clear(path)? {
         Ok(found) if !found.is_dir() => Err(Error::NotADirectory(path.to_owned())),
         Ok(_) if is_mount_point(path) => Err(Error::Busy(path.to_owned())),
         Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Silent(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let made = std::fs::create_dir_all(path);
             made.map_err(|source| Error::NoDirectory { path: path.to_owned(), source })
@@ -26,20 +27,26 @@ pub(crate) fn prepare(path: &Path) -> Result<()> {
     }
 }
 
-/// Detaches every dead mount at the path.
-pub(crate) fn clear(path: &Path) -> Result<()> {
+/// Detaches every dead mount at the path; what is there then.
+pub(crate) fn clear(path: &Path) -> Result<io::Result<std::fs::Metadata>> {
     for _ in 0..DEAD_MOUNTS_MAX {
-        if !is_dead(path) {
-            return Ok(());
+        match ask(path) {
+            Err(error) if says_dead(&error) => {
+                detach(path).map_err(|source| Error::Stale { path: path.to_owned(), source })?;
+            }
+            found => return Ok(found),
         }
-        detach(path).map_err(|source| Error::Stale { path: path.to_owned(), source })?;
     }
     Err(Error::Busy(path.to_owned()))
 }
 
 /// True if the path is a mount whose server is gone.
 pub(crate) fn is_dead(path: &Path) -> bool {
-    ask(path).is_err_and(|error| matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)))
+    ask(path).is_err_and(|error| says_dead(&error))
+}
+
+fn says_dead(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
 }
 
 /// Some of what is in a directory, also where its path leads to something mounted on it.
@@ -49,16 +56,23 @@ pub(crate) fn some_names(directory: &File) -> Vec<OsString> {
 }
 
 /// The metadata, after a question that only the file system itself answers: the attributes of a dead mount may
-/// still be in the kernel's cache.
+/// still be in the kernel's cache. `TimedOut` if it does not answer.
 fn ask(path: &Path) -> io::Result<std::fs::Metadata> {
     let text = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: an all-zero statfs is a valid value.
-    let mut space: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a NUL-terminated string, and both outlive the call.
-    if unsafe { libc::statfs(text.as_ptr(), &mut space) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    std::fs::metadata(path)
+    let path = path.to_owned();
+    let (answer, answered) = sync_channel(1);
+    let ask = move || {
+        // SAFETY: an all-zero statfs is a valid value.
+        let mut space: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a NUL-terminated string, and both outlive the call.
+        let found = match unsafe { libc::statfs(text.as_ptr(), &mut space) } {
+            0 => std::fs::metadata(path),
+            _ => Err(io::Error::last_os_error()),
+        };
+        let _ = answer.send(found);
+    };
+    std::thread::Builder::new().name("ballast-ask".to_owned()).spawn(ask)?;
+    answered.recv_timeout(ANSWER_PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// True if something is mounted right at the path.
@@ -99,4 +113,28 @@ fn unmount_with(path: &Path, flags: libc::c_int, helper_flags: &str) -> io::Resu
     }
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(if text.contains("busy") { io::Error::from_raw_os_error(libc::EBUSY) } else { io::Error::other(text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Settings, replace};
+
+    #[test]
+    fn a_mount_that_does_not_answer_is_named_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        // A mount that nobody serves: a request to it waits until its device is closed.
+        let Ok(placed) = replace::mount(&Settings::new(directory.path())) else {
+            eprintln!("skipped: mounting needs /dev/fuse and root");
+            return;
+        };
+        let silent = prepare(directory.path());
+        // What the person is told to do.
+        let umount = Command::new("umount").args(["--force", "--lazy"]).arg(directory.path()).spawn();
+        let umount = umount.and_then(|mut umount| umount.wait());
+        drop(placed);
+        assert!(matches!(silent, Err(Error::Silent(_))), "{silent:?}");
+        assert!(umount.unwrap().success());
+        prepare(directory.path()).expect("nothing is mounted there");
+    }
 }

@@ -17,6 +17,9 @@ pub async fn mount(path: &Path, settings: &Settings, engines: &Engines) -> anyho
             Error::NoDevice => "sudo modprobe fuse, or go without a mount: --no-mount",
             Error::NoHelper => "sudo apt-get install fuse3, or go without a mount: --no-mount",
             Error::NoDirectory { .. } | Error::NotADirectory(_) | Error::Busy(_) => "another place: --mount DIR",
+            Error::Silent(_) => {
+                "if its server is gone, take it away with `umount --force --lazy DIR`; or choose another place: --mount DIR"
+            }
             Error::Stale { .. } => "unmount it yourself, or choose another place: --mount DIR",
             Error::Mount { .. } => "ballast doctor, or go without a mount: --no-mount",
             Error::Unmount { .. } | Error::Flush(_) => "ballast doctor",
