@@ -17,6 +17,18 @@ impl Mutation {
             Self::Put { key, .. } | Self::Delete { key } => key,
         }
     }
+
+    /// What is put.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Put { value, .. } => Some(value),
+            Self::Delete { .. } => None,
+        }
+    }
+
+    pub(crate) fn pointers(&self) -> &[Pointer] {
+        self.value().map_or(&[], |value| &value.pointers)
+    }
 }
 
 /// Rows that are written together or not at all. Where a key occurs twice, the later mutation wins.
@@ -72,9 +84,7 @@ impl Batch {
 
     fn push(&mut self, mutation: Mutation) {
         self.bytes += mutation.key().len();
-        if let Mutation::Put { value, .. } = &mutation {
-            self.bytes += value.bytes.len();
-        }
+        self.bytes += mutation.value().map_or(0, |value| value.bytes.len());
         self.mutations.push(mutation);
     }
 
@@ -106,16 +116,13 @@ impl Batch {
             if key.is_empty() || key.len() > limits::KEY_BYTES_MAX {
                 return invalid(format!("a key of {} bytes cannot be stored", key.len()));
             }
-            if let Mutation::Put { value, .. } = mutation
+            if let Some(value) = mutation.value()
                 && (value.bytes.len() > limits::VALUE_BYTES_MAX || value.pointers.len() > limits::POINTERS_MAX)
             {
                 let (bytes, pointers) = (value.bytes.len(), value.pointers.len());
                 return invalid(format!("a value of {bytes} bytes and {pointers} pointers is too large"));
             }
-            if let Mutation::Put { value, .. } = mutation
-                && !value.pointers.is_empty()
-                && Space::with_payload_of(key).is_none()
-            {
+            if !mutation.pointers().is_empty() && Space::with_payload_of(key).is_none() {
                 return invalid(format!("rows of space {:#04x} hold no pointers", key[0]));
             }
         }

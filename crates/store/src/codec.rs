@@ -1,14 +1,14 @@
 //! Reading and writing of persisted numbers: LEB128 for those that are mostly small, little endian for the rest.
 
 use crate::{Error, Result};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut impl BufMut, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.put_u8(value as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.put_u8(value as u8);
 }
 
 /// Takes values off the front of stored bytes. Whatever does not fit is `Corrupt`, naming `what`.

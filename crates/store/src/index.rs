@@ -1,7 +1,7 @@
 //! The real volume: SlateDB as the index, our log as its write-ahead log, segments for settled payload.
 //!
-//! A commit costs one hop to SlateDB's writer task and back; it is durable with the group of the log that
-//! holds it. SlateDB's own tickers are off: the log's committer decides when to flush, the server's scheduler
+//! A commit costs a hop to SlateDB's writer task and back, which those that come together share ([`combine`]); it is
+//! durable with the group of the log that holds it. SlateDB's own tickers are off: the log's committer decides when to flush, the server's scheduler
 //! when to compact. Payload never enters SlateDB.
 //!
 //! Payload moves while rows that point at it are read and written. The rules that keep this safe:
@@ -13,6 +13,7 @@ pub(crate) mod candidates;
 mod checked;
 mod clock;
 mod collect;
+mod combine;
 mod compaction;
 mod cut;
 pub(crate) mod fsck;
@@ -37,17 +38,16 @@ pub use settle::Settled;
 use crate::pointer::Place;
 use crate::segment::Segments;
 use crate::volume::{Isolation, Read, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
-use crate::{Batch, Error, KeyRange, Mutation, Payload, Pointer, Position, Result, Value, limits};
+use crate::{Batch, Error, KeyRange, Payload, Pointer, Position, Result, Value, limits};
 use async_trait::async_trait;
 use ballast_runtime::Clock;
 use bytes::Bytes;
 use checked::CheckedStore;
 use cut::{Cuts, IndexCut};
-use slatedb::{Db, WriteBatch};
+use slatedb::Db;
 use snapshot::Snapshots;
 use std::sync::Arc;
 use wal::Shared;
-use writing::{Writing, to_the_end};
 
 /// One volume of a bucket, open in this server alone.
 pub struct IndexedVolume {
@@ -67,6 +67,7 @@ pub(crate) struct Inner {
     pub clock: Arc<dyn Clock>,
     pub gate: Arc<dyn Gate>,
     pub settling: settle::Settling,
+    pub combiner: combine::Combiner,
 }
 
 impl Inner {
@@ -142,31 +143,6 @@ impl Inner {
         bytes.map(value::decode).transpose()
     }
 
-    /// Does not wait for room in the log: settling makes room by commits, and others hold it up by theirs.
-    pub async fn commit(self: &Arc<Self>, batch: &Batch) -> Result<Position> {
-        self.ready().await?;
-        batch.check()?;
-        if batch.is_empty() {
-            return Ok(self.log().position());
-        }
-        let mut writing =
-            Writing::new(self, batch.mutations().iter().map(|mutation| (mutation.key(), pointers_of(mutation))))?;
-        let mut rows = WriteBatch::new();
-        for mutation in batch.mutations() {
-            match mutation {
-                Mutation::Put { key, value } => rows.put_bytes(key.clone(), value::encode(value)),
-                Mutation::Delete { key } => rows.delete(key),
-            }
-        }
-        self.settling.note_churn(batch.mutations());
-        to_the_end(async move {
-            let handle = writing.inner.db.write(rows).await.map_err(|error| writing.inner.error(error))?;
-            writing.is_visible();
-            Ok(writing.inner.shared.end_of(handle.seqnum()))
-        })
-        .await
-    }
-
     /// Moves everything committed so far from the log's tail into the index, so that a restart replays nothing.
     pub async fn flush_index(&self) -> Result<()> {
         // What is frozen is stamped with the durable end of the log: behind it, rows would be replayed again.
@@ -174,13 +150,6 @@ impl Inner {
         self.shared.note_freeze();
         let options = slatedb::config::FlushOptions { flush_type: slatedb::config::FlushType::MemTable };
         self.db.flush_with_options(options).await.map_err(|error| self.error(error))
-    }
-}
-
-fn pointers_of(mutation: &Mutation) -> &[Pointer] {
-    match mutation {
-        Mutation::Put { value, .. } => &value.pointers,
-        Mutation::Delete { .. } => &[],
     }
 }
 

@@ -19,6 +19,14 @@ pub const BATCH_ROWS_MAX: usize = 100_000;
 /// Bytes of one batch, keys and values.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
 
+/// Rows, and bytes, of commits that are handed to the index as one batch: by then a batch's own cost is nothing beside
+/// that of its rows, and the first of them waits for all.
+pub const COMBINED_ROWS_MAX: usize = 4096;
+pub const COMBINED_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of memory that the rows of a commit share.
+pub const ROWS_PIECE_BYTES: usize = 4096;
+
 /// Bytes of a segment: large enough that a cloud's price and latency per request do not matter, small enough
 /// that packing one again is quick.
 pub const SEGMENT_BYTES_MAX: usize = 16 << 20;

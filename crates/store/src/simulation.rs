@@ -19,13 +19,15 @@ use crate::log::tests::Mutant;
 use crate::{Batch, Error, IndexedVolume, KeyRange, Read, Volume, limits};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use model::{Change, Model, dump, same};
+pub use model::dump;
+use model::{Change, Model, same};
 use object_store::ObjectStore;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use steps::UnderWay;
-use world::{Trace, World};
+use world::Trace;
+pub use world::World;
 
 /// Steps of one life, at most.
 const STEPS_MAX: u64 = 60;

@@ -109,6 +109,7 @@ impl Store {
             clock: Arc::clone(&components.clock),
             gate: Arc::clone(&components.gate),
             settling: settle::Settling::new(unread, &components.log),
+            combiner: Default::default(),
         });
         snapshot::load(&inner).await?;
         let place = IndexPlace {

@@ -1,4 +1,4 @@
-//! How the rows of one commit lie in a record of the log.
+//! How the rows of a commit, or of several that were combined, lie in a record of the log.
 //!
 //! | bytes | what |
 //! |---|---|

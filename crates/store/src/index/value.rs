@@ -12,7 +12,7 @@
 use crate::codec::{Reader, put_varint};
 use crate::pointer::Place;
 use crate::{Pointer, Result, Value, limits};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 const PLAIN: u8 = 0;
@@ -22,16 +22,25 @@ const PLACE_LOG: u8 = 1;
 const PLACE_SEGMENT: u8 = 2;
 
 pub(crate) fn encode(value: &Value) -> Bytes {
-    let mut out = Vec::with_capacity(1 + value.bytes.len() + 24 * value.pointers.len());
+    let mut out = BytesMut::with_capacity(size_hint(value));
+    put(value, &mut out);
+    out.freeze()
+}
+
+/// Bytes that an encoded value takes, nearly.
+pub(crate) fn size_hint(value: &Value) -> usize {
+    1 + value.bytes.len() + 24 * value.pointers.len()
+}
+
+pub(crate) fn put(value: &Value, out: &mut impl BufMut) {
     if value.pointers.is_empty() {
-        out.push(PLAIN);
+        out.put_u8(PLAIN);
     } else {
-        out.push(WITH_POINTERS);
-        put_varint(&mut out, value.pointers.len() as u64);
-        value.pointers.iter().for_each(|pointer| encode_pointer(pointer, &mut out));
+        out.put_u8(WITH_POINTERS);
+        put_varint(out, value.pointers.len() as u64);
+        value.pointers.iter().for_each(|pointer| put_pointer(pointer, out));
     }
-    out.extend_from_slice(&value.bytes);
-    Bytes::from(out)
+    out.put_slice(&value.bytes);
 }
 
 pub(crate) fn decode(bytes: Bytes) -> Result<Value> {
@@ -58,16 +67,16 @@ pub(crate) fn decode_pointers(bytes: &Bytes) -> Result<SmallVec<[Pointer; 1]>> {
     decode(bytes.clone()).map(|value| value.pointers)
 }
 
-fn encode_pointer(pointer: &Pointer, out: &mut Vec<u8>) {
+fn put_pointer(pointer: &Pointer, out: &mut impl BufMut) {
     let (place, epoch, number) = match pointer.place {
         Place::Log { epoch, number } => (PLACE_LOG, epoch, number),
         Place::Segment { epoch, number } => (PLACE_SEGMENT, epoch, number),
     };
-    out.push(place);
+    out.put_u8(place);
     for number in [epoch, number, pointer.offset, u64::from(pointer.length)] {
         put_varint(out, number);
     }
-    out.extend_from_slice(&pointer.crc.to_le_bytes());
+    out.put_u32_le(pointer.crc);
 }
 
 fn decode_pointer(reader: &mut Reader) -> Result<Pointer> {

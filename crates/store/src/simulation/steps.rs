@@ -224,7 +224,7 @@ impl Simulation {
     /// Several commits at once, of different rows.
     async fn commit_together(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
         let (mut batches, mut pending) = (Vec::new(), Vec::new());
-        for at in 0..2 + self.world.random.below(2) {
+        for at in 0..2 + self.world.random.below(6) {
             let key = Space::Block.key(&[&[100 + at as u8]]);
             let mut batch = Batch::new();
             pending.push(vec![self.change(volume, key, &mut batch).await?]);
