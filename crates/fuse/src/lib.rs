@@ -12,9 +12,10 @@
 //! Streams and tables show as directories with a few virtual children ([`Virtual`]).
 //!
 //! Reading order: [`mount`], `fs` (requests to futures), `ops` (what each request does), [`errno`], `attributes`,
-//! `handles`, [`virtuals`], `news` and `teller` (what changed through other protocols), `stale` and `replace`
+//! `handles`, [`virtuals`], `news`, `teller` and `alone` (what changed through other protocols), `stale` and `replace`
 //! (what a killed server left), [`limits`].
 
+mod alone;
 mod attributes;
 pub mod config;
 pub mod errno;

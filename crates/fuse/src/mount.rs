@@ -147,7 +147,7 @@ fn start(fs: Fs, settings: &Settings) -> Result<Started> {
         let teller = Teller::start(session.as_fd())?;
         Ok((session.spawn()?, teller))
     };
-    let (session, teller, hidden) = match in_place_of_dead(settings) {
+    let (session, teller, hidden) = match in_place_of_dead(settings)? {
         Some(placed) => {
             let session = Session::from_fd(fs, placed.device, config.acl, config);
             let (session, teller) = session.and_then(serve).map_err(failed)?;
@@ -168,16 +168,16 @@ fn start(fs: Fs, settings: &Settings) -> Result<Started> {
 }
 
 /// A mount beneath the dead one, or on top of it, if there is a dead one and this process may.
-fn in_place_of_dead(settings: &Settings) -> Option<Placed> {
-    if !stale::is_dead(&settings.path) {
-        return None;
+fn in_place_of_dead(settings: &Settings) -> Result<Option<Placed>> {
+    if !stale::is_dead(&settings.path)? {
+        return Ok(None);
     }
     let placed = replace::mount(settings);
     let warn = |error| {
         tracing::warn!(path = %settings.path.display(), %error, "the dead mount has to go before the new one comes: \
             what is written there meanwhile lands in the directory below, and is hidden");
     };
-    placed.map_err(warn).ok()
+    Ok(placed.map_err(warn).ok())
 }
 
 fn check_machine() -> Result<()> {

@@ -1,7 +1,7 @@
 //! Mounts that a killed server left behind.
 
 use crate::limits::{ANSWER_PATIENCE, DEAD_MOUNTS_MAX, HIDDEN_NAMES_MAX};
-use crate::{Error, Result};
+use crate::{Error, Result, alone};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
@@ -41,8 +41,11 @@ pub(crate) fn clear(path: &Path) -> Result<io::Result<std::fs::Metadata>> {
 }
 
 /// True if the path is a mount whose server is gone.
-pub(crate) fn is_dead(path: &Path) -> bool {
-    ask(path).is_err_and(|error| says_dead(&error))
+pub(crate) fn is_dead(path: &Path) -> Result<bool> {
+    match ask(path) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Silent(path.to_owned())),
+        found => Ok(found.is_err_and(|error| says_dead(&error))),
+    }
 }
 
 fn says_dead(error: &io::Error) -> bool {
@@ -62,6 +65,8 @@ fn ask(path: &Path) -> io::Result<std::fs::Metadata> {
     let path = path.to_owned();
     let (answer, answered) = sync_channel(1);
     let ask = move || {
+        // It needs none of our descriptors, and may wait for ever where no signal reaches it.
+        let _ = alone::stand_alone(None);
         // SAFETY: an all-zero statfs is a valid value.
         let mut space: libc::statfs = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a NUL-terminated string, and both outlive the call.
@@ -128,12 +133,12 @@ mod tests {
             eprintln!("skipped: mounting needs /dev/fuse and root");
             return;
         };
-        let silent = prepare(directory.path());
+        let (prepared, dead) = (prepare(directory.path()), is_dead(directory.path()));
         // What the person is told to do.
-        let umount = Command::new("umount").args(["--force", "--lazy"]).arg(directory.path()).spawn();
-        let umount = umount.and_then(|mut umount| umount.wait());
+        let umount = Command::new("timeout").args(["20", "umount", "--force", "--lazy"]).arg(directory.path()).status();
         drop(placed);
-        assert!(matches!(silent, Err(Error::Silent(_))), "{silent:?}");
+        assert!(matches!(prepared, Err(Error::Silent(_))), "{prepared:?}");
+        assert!(matches!(dead, Err(Error::Silent(_))), "{dead:?}");
         assert!(umount.unwrap().success());
         prepare(directory.path()).expect("nothing is mounted there");
     }

@@ -4,15 +4,14 @@
 //! server answers it; and a thread that waits for a lock in the kernel outlives `kill -9`, with all that its process has
 //! open. Had it the session's devices, nobody would ever answer, nor would the kernel give the request up.
 //!
-//! So this thread shares no descriptors with the rest of the process and has one alone: a device of its own for the same
-//! mount. When the server is killed, everything else closes at once, the kernel ends the requests that were being
-//! answered, and the lock comes free. As the thread has nothing open that others have, it must neither log nor wake the
-//! runtime, whose threads are woken through a descriptor.
+//! So this thread stands [`alone`](crate::alone), with one device of its own for the same mount. When the server is killed,
+//! everything else closes at once, the kernel ends the requests that were being answered, and the lock comes free.
 
+use crate::alone;
 use ballast_types::{Ino, Name};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 // From linux/fuse.h: the request to a device to serve another's mount too, and what the kernel can be told.
@@ -35,7 +34,7 @@ impl Teller {
         let (tells, told) = sync_channel(1);
         let number = own.as_raw_fd();
         let thread = move || {
-            let _ = tells.send(stand_alone(number));
+            let _ = tells.send(alone::stand_alone(Some(number)));
             // SAFETY: alone, the thread has a descriptor of this number; else it was given the only one.
             let device = unsafe { File::from_raw_fd(number) };
             tell(&device, &to_tell, &tells);
@@ -97,20 +96,6 @@ fn another(device: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         0 => Ok(own.into()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Gives the calling thread descriptors of its own: a copy of this one, and no other.
-fn stand_alone(kept: RawFd) -> io::Result<()> {
-    let kept = u32::try_from(kept).map_err(io::Error::other)?;
-    let close = |first: u32, last: u32, flags: libc::c_uint| {
-        // SAFETY: what is closed is this thread's alone, and it has used none of it.
-        match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    close(kept + 1, u32::MAX, libc::CLOSE_RANGE_UNSHARE)?;
-    kept.checked_sub(1).map_or(Ok(()), |last| close(0, last, 0))
 }
 
 #[cfg(test)]

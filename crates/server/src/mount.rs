@@ -18,7 +18,7 @@ pub async fn mount(path: &Path, settings: &Settings, engines: &Engines) -> anyho
             Error::NoHelper => "sudo apt-get install fuse3, or go without a mount: --no-mount",
             Error::NoDirectory { .. } | Error::NotADirectory(_) | Error::Busy(_) => "another place: --mount DIR",
             Error::Silent(_) => {
-                "if its server is gone, take it away with `umount --force --lazy DIR`; or choose another place: --mount DIR"
+                "if its server is gone, take it away with `sudo umount --force --lazy DIR`; or choose another place: --mount DIR"
             }
             Error::Stale { .. } => "unmount it yourself, or choose another place: --mount DIR",
             Error::Mount { .. } => "ballast doctor, or go without a mount: --no-mount",

@@ -110,19 +110,22 @@ fn a_server_that_is_killed_while_it_tells_of_a_name_is_gone_and_its_mount_is_dea
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", this, "--nocapture"]).env(MOUNT, &path).stdout(Stdio::piped());
     let mut server = again.spawn().unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("serves")));
+    let lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let (serves, is_serving) = sync_channel(1);
+    std::thread::spawn(move || serves.send(lines.map_while(Result::ok).any(|line| line.contains("serves"))));
+    let is_serving = is_serving.recv_timeout(PATIENCE) == Ok(true);
     let made = path.join("made");
     let client = std::thread::spawn(move || std::fs::create_dir(made));
     let waits = wait_until(|| state_of(&server, "ballast-teller") == Some('D'));
     server.kill().unwrap();
     let is_gone = wait_until(|| server.try_wait().unwrap().is_some());
-    let is_dead = is_gone && stale::is_dead(&path);
+    let is_dead = is_gone && stale::is_dead(&path).unwrap();
     // Whatever happened, nobody waits for ever.
     abort(&path);
     let made = client.join().unwrap();
     // The abort may have unmounted it.
     let _ = stale::detach(&path);
+    assert!(is_serving, "the server has mounted");
     assert!(waits, "the kernel waits for the lock of the directory");
     assert!(is_gone, "the killed server is still there");
     assert!(is_dead, "the mount has no server and is not dead");
