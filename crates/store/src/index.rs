@@ -1,8 +1,8 @@
 //! The real volume: SlateDB as the index, our log as its write-ahead log, segments for settled payload.
 //!
 //! A commit costs a hop to SlateDB's writer task and back, which those that come together share ([`combine`]); it is
-//! durable with the group of the log that holds it. SlateDB's own tickers are off: the log's committer decides when to flush, the server's scheduler
-//! when to compact. Payload never enters SlateDB.
+//! durable with the group of the log that holds it. SlateDB's own tickers are off: the log's committer decides when to
+//! flush, the server's scheduler when to compact. Payload never enters SlateDB.
 //!
 //! Payload moves while rows that point at it are read and written. The rules that keep this safe:
 //! * a commit takes a hold on every place it points into, and fails with `PayloadMoved` if one is condemned;

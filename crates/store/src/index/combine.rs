@@ -1,10 +1,12 @@
 //! Commits of many callers, handed to the index as one batch.
 //!
-//! A batch costs SlateDB two changes of task, whatever is in it. So the first who comes leads: it hands over what
-//! waits, and who comes meanwhile joins the next batch. Alone, a commit waits for nobody.
+//! A batch costs SlateDB two changes of task, whatever is in it. So whoever commits while others do joins the next batch:
+//! a task leads, and hands over what waits, again and again while there is something. Alone, a commit goes at once and
+//! without a task, which would take it longer.
 //!
 //! Each commit stays what it is. It was checked, and holds what it points at, before it joined; nothing for which the
 //! index refuses a batch is the fault of one of them. All of a batch become visible together and end at one position.
+//! What has begun happens, whether or not its caller stays, and waits for nobody's caller.
 
 use super::writing::{Writing, to_the_end};
 use super::{Inner, value};
@@ -16,12 +18,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Who waits is bounded by who calls: each caller waits for its commit.
 #[derive(Default)]
 pub(crate) struct Combiner(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// One commit is on its way by itself.
+    is_alone: bool,
     is_led: bool,
     waiting: VecDeque<Commit>,
     /// How many commits a batch had of late: as many as the last one, or half of what this was before it.
@@ -46,45 +49,100 @@ impl Inner {
         let rows = batch.mutations().iter().map(|mutation| (mutation.key(), mutation.pointers()));
         let writing = Writing::new(self, rows)?;
         self.settling.note_churn(batch.mutations());
-        let (end, lead) = self.join(batch, writing);
-        if let Some(lead) = lead {
-            to_the_end(lead.first()).await;
+        let (end, turn) = self.join(batch, writing);
+        match turn {
+            Turn::Alone(alone, commit) => to_the_end(alone.run(commit)).await,
+            Turn::Lead(lead) => drop(tokio::spawn(lead.run())),
+            Turn::Joined => {}
         }
         end.await.unwrap_or_else(|_| Err(Error::Closed("its server is ending".to_owned())))
     }
 
-    /// Lines a commit up: where its end will be told, and the lead, if nobody has it.
-    fn join(self: &Arc<Self>, batch: &Batch, writing: Writing) -> (oneshot::Receiver<Result<Position>>, Option<Lead>) {
+    /// Where the end of this commit will be told, and what its caller has to do for it.
+    fn join(self: &Arc<Self>, batch: &Batch, writing: Writing) -> (oneshot::Receiver<Result<Position>>, Turn) {
         let (done, end) = oneshot::channel();
         let commit = Commit { rows: rows_of(batch), bytes: batch.byte_len(), writing, done };
         let mut state = self.combiner.0.lock();
+        // In company the others are about to come as well.
+        if !state.is_led && !state.is_alone && state.together <= 1 {
+            state.is_alone = true;
+            return (end, Turn::Alone(Alone(Arc::clone(self)), commit));
+        }
         state.waiting.push_back(commit);
         let is_led = std::mem::replace(&mut state.is_led, true);
-        (end, (!is_led).then(|| Lead { inner: Arc::clone(self), is_over: false }))
+        let turn = if is_led { Turn::Joined } else { Turn::Lead(Lead { inner: Arc::clone(self), is_over: false }) };
+        (end, turn)
+    }
+
+    async fn write(&self, mut commits: Vec<Commit>) {
+        let mut batch = WriteBatch::new();
+        for (key, value) in commits.iter_mut().flat_map(|commit| commit.rows.drain(..)) {
+            match value {
+                Some(value) => batch.put_bytes(key, value),
+                None => batch.delete(key),
+            }
+        }
+        let written = self.db.write(batch).await;
+        let end = written.map(|handle| self.shared.end_of(handle.seqnum())).map_err(|error| self.error(error));
+        for Commit { mut writing, done, .. } in commits {
+            if end.is_ok() {
+                writing.is_visible();
+            }
+            // Whoever has gone away waits no more.
+            let _ = done.send(end.clone());
+        }
     }
 }
 
+/// What the caller of a commit has to do.
+enum Turn {
+    Alone(Alone, Commit),
+    Lead(Lead),
+    Joined,
+}
+
 /// The rows as the index takes them. Short ones share pieces of memory: to ask for memory for every key and value costs
-/// more than to copy them. The pieces are small, because whoever keeps one row keeps the whole piece.
+/// more than to copy them. Who keeps one keeps its piece: so pieces are small, and keys, which the index keeps for open
+/// transactions, lie apart from values.
 fn rows_of(batch: &Batch) -> Vec<(Bytes, Option<Bytes>)> {
-    let size_of = |mutation: &Mutation| mutation.key().len() + mutation.value().map_or(0, value::size_hint);
-    let mut left: usize = batch.mutations().iter().map(size_of).sum();
-    let mut piece = BytesMut::new();
+    let (key_bytes, value_bytes) = batch.mutations().iter().fold((0, 0), |(keys, values), mutation| {
+        (keys + mutation.key().len(), values + mutation.value().map_or(0, value::size_hint))
+    });
+    let (mut keys, mut values) = (Pieces::new(key_bytes), Pieces::new(value_bytes));
     let row = |mutation: &Mutation| {
-        let size = size_of(mutation);
-        if piece.capacity() < size {
-            piece = BytesMut::with_capacity(size.max(limits::ROWS_PIECE_BYTES.min(left)));
-        }
-        left -= size;
-        piece.put_slice(mutation.key());
-        let key = piece.split().freeze();
-        let value = mutation.value().map(|value| {
-            value::put(value, &mut piece);
-            piece.split().freeze()
-        });
-        (key, value)
+        let key = keys.take(mutation.key().len(), |piece| piece.put_slice(mutation.key()));
+        let value = mutation.value();
+        (key, value.map(|value| values.take(value::size_hint(value), |piece| value::put(value, piece))))
     };
     batch.mutations().iter().map(row).collect()
+}
+
+/// Pieces of memory that several things share.
+struct Pieces {
+    piece: BytesMut,
+    /// Bytes that are still to come, nearly.
+    left: usize,
+}
+
+impl Pieces {
+    fn new(bytes: usize) -> Self {
+        Self { piece: BytesMut::new(), left: bytes }
+    }
+
+    /// What `put` puts, some `bytes`. What is long has memory of its own.
+    fn take(&mut self, bytes: usize, put: impl FnOnce(&mut BytesMut)) -> Bytes {
+        self.left = self.left.saturating_sub(bytes);
+        if bytes > limits::ROWS_PIECE_BYTES / 4 {
+            let mut own = BytesMut::with_capacity(bytes);
+            put(&mut own);
+            return own.freeze();
+        }
+        if self.piece.capacity() < bytes {
+            self.piece = BytesMut::with_capacity(limits::ROWS_PIECE_BYTES.min(bytes + self.left));
+        }
+        put(&mut self.piece);
+        self.piece.split().freeze()
+    }
 }
 
 impl State {
@@ -106,55 +164,42 @@ fn fitting(mut commits: impl Iterator<Item = (usize, usize)>) -> usize {
     1 + commits.take_while(fits).count()
 }
 
-/// The right to hand commits to the index.
+/// One commit that goes by itself. Others do not wait for it.
+struct Alone(Arc<Inner>);
+
+impl Alone {
+    async fn run(self, commit: Commit) {
+        self.0.write(vec![commit]).await;
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.combiner.0.lock().is_alone = false;
+    }
+}
+
+/// The right to hand over what waits.
 struct Lead {
     inner: Arc<Inner>,
     is_over: bool,
 }
 
 impl Lead {
-    /// The batch that the leader's own commit begins. What comes after it is for a task of its own: a leader does not
-    /// wait for others.
-    async fn first(mut self) {
-        // Those who waited for one group of the log wake together: the others are about to commit as well.
-        if self.inner.combiner.0.lock().together > 1 {
-            tokio::task::yield_now().await;
-        }
-        self.write().await;
-        if !self.is_over {
-            tokio::spawn(self.others());
-        }
-    }
-
-    async fn others(mut self) {
+    async fn run(mut self) {
+        // Those who waited for one group of the log wake together, and commit again together.
+        let mut in_company = self.inner.combiner.0.lock().together > 1;
         while !self.is_over {
-            tokio::task::yield_now().await;
-            self.write().await;
-        }
-    }
-
-    async fn write(&mut self) {
-        let inner = &self.inner;
-        let mut commits = inner.combiner.0.lock().take();
-        let mut batch = WriteBatch::new();
-        for (key, value) in commits.iter_mut().flat_map(|commit| commit.rows.drain(..)) {
-            match value {
-                Some(value) => batch.put_bytes(key, value),
-                None => batch.delete(key),
+            if in_company {
+                tokio::task::yield_now().await;
             }
+            in_company = true;
+            let commits = self.inner.combiner.0.lock().take();
+            self.inner.write(commits).await;
+            let mut state = self.inner.combiner.0.lock();
+            state.is_led = !state.waiting.is_empty();
+            self.is_over = !state.is_led;
         }
-        let written = inner.db.write(batch).await;
-        let end = written.map(|handle| inner.shared.end_of(handle.seqnum())).map_err(|error| inner.error(error));
-        for Commit { mut writing, done, .. } in commits {
-            if end.is_ok() {
-                writing.is_visible();
-            }
-            // Whoever has gone away waits no more.
-            let _ = done.send(end.clone());
-        }
-        let mut state = inner.combiner.0.lock();
-        state.is_led = !state.waiting.is_empty();
-        self.is_over = !state.is_led;
     }
 }
 
@@ -162,7 +207,10 @@ impl Drop for Lead {
     /// A leader that does not come to its end, because its runtime ends, leaves nobody waiting and the lead to the next.
     fn drop(&mut self) {
         if !self.is_over {
-            let State { waiting, .. } = std::mem::take(&mut *self.inner.combiner.0.lock());
+            let mut state = self.inner.combiner.0.lock();
+            state.is_led = false;
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
             drop(waiting);
         }
     }

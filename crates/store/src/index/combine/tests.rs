@@ -1,6 +1,6 @@
-use super::{Writing, fitting};
+use super::{Turn, Writing, fitting, rows_of, value};
 use crate::simulation::{World, dump};
-use crate::{Batch, Error, IndexedVolume, Pointer, Position, Result, Space, Volume, limits};
+use crate::{Batch, Error, IndexedVolume, Mutation, Pointer, Position, Result, Space, Volume, limits};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -131,17 +131,52 @@ async fn everybody_hears_that_the_volume_has_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_nobody_polls_holds_up_no_other() {
+    let volume = volume().await;
+    let unpolled = begun(&volume, 0..3);
+    for number in 3..6 {
+        let done = tokio::time::timeout(PATIENCE, volume.commit(row(number))).await;
+        done.expect("it waits for nobody's caller").unwrap();
+    }
+    assert_eq!(dump(&*volume, true).await.unwrap().len(), 6);
+    drop(unpolled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_gone_leaves_the_lead_to_the_next() {
     let volume = volume().await;
     let join = |number| {
         let writing = Writing::new(&volume.inner, std::iter::empty()).unwrap();
         volume.inner.join(&row(number), writing)
     };
-    let ((first, lead), (second, no_lead)) = (join(0), join(1));
-    assert!(no_lead.is_none());
-    drop(lead);
-    assert!(first.await.is_err() && second.await.is_err(), "nobody waits for it");
-    let next = tokio::time::timeout(PATIENCE, volume.commit(row(2))).await;
-    next.expect("the next one leads").unwrap();
-    assert_eq!(dump(&*volume, true).await.unwrap().len(), 1);
+    let ((first, alone), (second, lead), (third, joined)) = (join(0), join(1), join(2));
+    assert!(matches!((&alone, &lead, &joined), (Turn::Alone(..), Turn::Lead(_), Turn::Joined)));
+    drop((alone, lead));
+    assert!(first.await.is_err() && second.await.is_err() && third.await.is_err(), "nobody waits for it");
+    let next = tokio::time::timeout(PATIENCE, join_all((3..6).map(|number| volume.commit(row(number))))).await;
+    assert!(next.expect("the next one leads").iter().all(Result::is_ok));
+    assert_eq!(dump(&*volume, true).await.unwrap().len(), 3);
+}
+
+#[test]
+fn long_values_have_memory_of_their_own_and_short_ones_share_small_pieces() {
+    let mut batch = Batch::new();
+    let long = Bytes::from(vec![7; limits::ROWS_PIECE_BYTES / 4]);
+    for number in 0..200 {
+        batch.put(key(number), if number % 2 == 0 { long.clone() } else { Bytes::from(vec![number; 100]) });
+        batch.delete(key(number));
+    }
+    let rows = rows_of(&batch);
+    let same = |(row, mutation): (&(Bytes, Option<Bytes>), &Mutation)| {
+        let value = row.1.clone().map(|value| value::decode(value).unwrap());
+        row.0 == mutation.key() && value.as_ref() == mutation.value()
+    };
+    assert!(rows.len() == 400 && rows.iter().zip(batch.mutations()).all(same));
+    let mut values: Vec<&Bytes> = rows.iter().filter_map(|(_, value)| value.as_ref()).collect();
+    let (longer, shorter): (Vec<&Bytes>, Vec<&Bytes>) = values.drain(..).partition(|value| value.len() > long.len());
+    assert_eq!((longer.len(), shorter.len()), (100, 100));
+    // One behind the other, but for where a piece ends; and no long one between two short ones.
+    let follows = |pair: &[&Bytes]| pair[0].as_ptr_range().end == pair[1].as_ptr();
+    let pieces = 1 + shorter.windows(2).filter(|pair| !follows(pair)).count();
+    assert_eq!(pieces, (100 * 101usize).div_ceil(limits::ROWS_PIECE_BYTES));
 }
