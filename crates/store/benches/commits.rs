@@ -11,6 +11,8 @@
 //! cost. Medians of the rounds.
 
 mod common;
+#[path = "common/measured.rs"]
+mod measured;
 
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
@@ -18,10 +20,10 @@ use ballast_store::disk::{Disk, DiskFile, Fill, PAGE_BYTES, RealDisk, write_all_
 use ballast_store::{Batch, Bucket, Components, IndexedVolume, Position, Space, Store, Unshared, Volume, VolumeId};
 use bytes::Bytes;
 use common::cpu_seconds;
+use measured::{FILE_BYTES, Measured, Result, bare, write_and_sync};
 use object_store::ObjectStore;
 use slatedb::{Db, WriteBatch};
 use std::io::IoSlice;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,38 +31,11 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
 const ROW: [u8; 100] = [7; 100];
 const ROWS: usize = 3;
 const KEY_BYTES: usize = 16;
 /// What the log writes for an operation beside its payload, nearly.
 const ROWS_BYTES: usize = ROWS * (KEY_BYTES + ROW.len() + 4);
-const FILE_BYTES: u64 = 64 << 20;
-
-/// Operations, what they took, and how long each writer waited for each.
-struct Measured {
-    rate: f64,
-    /// Milliseconds, in order.
-    latencies: Vec<f64>,
-    cpu_micros: f64,
-}
-
-impl Measured {
-    fn of(start: Instant, cpu: f64, mut latencies: Vec<f64>, per_latency: usize) -> Self {
-        let operations = (latencies.len() * per_latency) as f64;
-        latencies.sort_by(f64::total_cmp);
-        Self {
-            rate: operations / start.elapsed().as_secs_f64(),
-            latencies,
-            cpu_micros: (cpu_seconds() - cpu) * 1e6 / operations,
-        }
-    }
-
-    fn percentile(&self, p: usize) -> f64 {
-        self.latencies[(self.latencies.len() - 1) * p / 100]
-    }
-}
 
 fn key(writer: u64, operation: u64) -> [u8; KEY_BYTES - 1] {
     let mut key = [0; KEY_BYTES - 1];
@@ -69,21 +44,7 @@ fn key(writer: u64, operation: u64) -> [u8; KEY_BYTES - 1] {
     key
 }
 
-/// A loop of one write and one fdatasync, which begins at the start again when the file is full.
-fn bare(directory: &Path, writers: usize, payload_bytes: usize, duration: Duration) -> Result<Measured> {
-    let path = directory.join("bare");
-    let _ = std::fs::remove_file(&path);
-    RealDisk.create(&path)?.preallocate(FILE_BYTES, Fill::Zeros)?;
-    let file = Arc::new(std::fs::OpenOptions::new().write(true).open(&path)?);
-    let data = vec![7; (payload_bytes + ROWS_BYTES) * writers];
-    let write = |file: &Arc<std::fs::File>, offset| {
-        file.write_all_at(&data, offset)?;
-        Ok(file.sync_data()?)
-    };
-    write_and_sync(data.len() as u64, writers, duration, |_| Ok(Arc::clone(&file)), write)
-}
-
-/// The same loop for whoever keeps all that it writes: it goes on to a file that was never written, as the log would
+/// The bare loop for whoever keeps all that it writes: it goes on to a file that was never written, as the log would
 /// make it for large groups, and writes as the log writes.
 fn fresh(directory: &Path, writers: usize, payload_bytes: usize, duration: Duration) -> Result<Measured> {
     let directory = directory.join("fresh");
@@ -102,28 +63,6 @@ fn fresh(directory: &Path, writers: usize, payload_bytes: usize, duration: Durat
     let measured = write_and_sync(data.len() as u64, writers, duration, next, write)?;
     std::fs::remove_dir_all(&directory)?;
     Ok(measured)
-}
-
-/// Writes so many bytes again and again, for an operation of each writer, to the files that `next` gives by their number.
-fn write_and_sync<F>(
-    bytes: u64,
-    writers: usize,
-    duration: Duration,
-    next: impl Fn(u64) -> Result<F>,
-    write: impl Fn(&F, u64) -> Result<()>,
-) -> Result<Measured> {
-    let (mut file, mut files, mut offset, mut latencies) = (next(0)?, 1, 0, Vec::new());
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    while start.elapsed() < duration {
-        if offset + bytes > FILE_BYTES {
-            (file, files, offset) = (next(files)?, files + 1, 0);
-        }
-        let began = Instant::now();
-        write(&file, offset)?;
-        latencies.push(began.elapsed().as_secs_f64() * 1e3);
-        offset += bytes;
-    }
-    Ok(Measured::of(start, cpu, latencies, writers))
 }
 
 /// Runs `operation(writer, number)` in as many tasks as there are writers.
@@ -297,7 +236,7 @@ async fn line(directory: &Path, writers: usize, payload_bytes: usize, seconds: f
     let volume = directory.join("volume");
     let volume = |until| ours(&volume, until, writers, payload_bytes, duration);
     for _ in 0..rounds {
-        bares.push(bare(directory, writers, payload_bytes, duration / 2)?);
+        bares.push(bare(directory, writers, payload_bytes + ROWS_BYTES, duration / 2)?);
         bounds.push(match payload_bytes {
             0 => volume(Until::Visible).await?,
             _ => fresh(directory, writers, payload_bytes, duration / 2)?,
