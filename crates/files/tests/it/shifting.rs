@@ -91,9 +91,8 @@ impl Volume for ShiftingVolume {
             return Err(Error::Exhausted("the disk is full".into()));
         }
         let left = self.left.lock();
-        let points_there = |mutation: &Mutation| match mutation {
-            Mutation::Put { value, .. } => value.pointers.iter().any(|pointer| left.contains(pointer)),
-            Mutation::Delete { .. } => false,
+        let points_there = |mutation: &Mutation| {
+            mutation.value().is_some_and(|value| value.pointers.iter().any(|pointer| left.contains(pointer)))
         };
         if batch.mutations().iter().any(points_there) {
             return Err(Error::PayloadMoved);
