@@ -294,6 +294,8 @@ impl Volume for IndexedVolume {
             None => {
                 inner.settling.stop().await;
                 inner.flush_index().await?;
+                // A compactor that is slow to end is a dead one's to its successor.
+                let _ = tokio::time::timeout(limits::COMPACTOR_STOP_MAX, inner.settling.ended()).await;
                 self.close_index().await
             }
             // What still runs may wait for a full disk forever. It can be cut off: the next open is as after a crash.

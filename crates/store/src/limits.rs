@@ -77,6 +77,18 @@ pub const INDEX_L0_COMPACT: usize = 4;
 /// Never reached while compaction works; high, so that a run of short lives does not let the tail grow.
 pub const INDEX_L0_MAX: usize = 64;
 
+/// How often a compactor looks for something to do while it runs.
+pub const COMPACTOR_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How often a compactor says that it lives, and when it is taken for dead. What a killed server was compacting waits
+/// so long for its successor; meanwhile a writer at full rate makes some four files a second, well below
+/// [`INDEX_L0_MAX`]. Ten times as long as the interval, so that a slow bucket does not make a compactor look dead.
+pub const COMPACTOR_HEARTBEAT: std::time::Duration = std::time::Duration::from_millis(500);
+pub const COMPACTOR_DEAD: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long an orderly close waits until its compactor has given up what it was doing.
+pub const COMPACTOR_STOP_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How often opening an index is tried when it contradicts itself: each attempt is lost to one more write that a
 /// dead server had under way.
 pub const INDEX_OPENS_MAX: u32 = 5;

@@ -213,7 +213,8 @@ fn open_error(shared: &Shared, error: slatedb::Error) -> Error {
 }
 
 /// All periodic work of one volume. Ends when the volume is dropped or closed.
-async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::CancellationToken, place: IndexPlace) {
+async fn background(inner: std::sync::Weak<Inner>, stopped: impl Future<Output = ()> + Send, place: IndexPlace) {
+    let mut stopped = std::pin::pin!(stopped);
     let mut tick = tokio::time::interval(limits::SETTLE_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let start = tokio::time::Instant::now();
@@ -221,7 +222,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
     loop {
         tokio::select! {
             biased;
-            () = stopped.cancelled() => return,
+            () = &mut stopped => return,
             _ = tick.tick() => {}
         }
         let Some(inner) = inner.upgrade() else { return };
@@ -231,7 +232,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
         let work = work(&inner, &place, collect, sweep);
         tokio::select! {
             biased;
-            () = stopped.cancelled() => return,
+            () = &mut stopped => return,
             () = work => {}
         }
         if collect {
