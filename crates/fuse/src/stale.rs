@@ -18,7 +18,6 @@ pub(crate) fn prepare(path: &Path) -> Result<()> {
         Ok(found) if !found.is_dir() => Err(Error::NotADirectory(path.to_owned())),
         Ok(_) if is_mount_point(path) => Err(Error::Busy(path.to_owned())),
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Silent(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let made = std::fs::create_dir_all(path);
             made.map_err(|source| Error::NoDirectory { path: path.to_owned(), source })
@@ -30,7 +29,7 @@ pub(crate) fn prepare(path: &Path) -> Result<()> {
 /// Detaches every dead mount at the path; what is there then.
 pub(crate) fn clear(path: &Path) -> Result<io::Result<std::fs::Metadata>> {
     for _ in 0..DEAD_MOUNTS_MAX {
-        match ask(path) {
+        match ask(path)? {
             Err(error) if says_dead(&error) => {
                 detach(path).map_err(|source| Error::Stale { path: path.to_owned(), source })?;
             }
@@ -42,10 +41,7 @@ pub(crate) fn clear(path: &Path) -> Result<io::Result<std::fs::Metadata>> {
 
 /// True if the path is a mount whose server is gone.
 pub(crate) fn is_dead(path: &Path) -> Result<bool> {
-    match ask(path) {
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Silent(path.to_owned())),
-        found => Ok(found.is_err_and(|error| says_dead(&error))),
-    }
+    Ok(ask(path)?.is_err_and(|error| says_dead(&error)))
 }
 
 fn says_dead(error: &io::Error) -> bool {
@@ -58,26 +54,32 @@ pub(crate) fn some_names(directory: &File) -> Vec<OsString> {
     entries.flatten().take(HIDDEN_NAMES_MAX).map(|entry| entry.file_name()).collect()
 }
 
-/// The metadata, after a question that only the file system itself answers: the attributes of a dead mount may
-/// still be in the kernel's cache. `TimedOut` if it does not answer.
-fn ask(path: &Path) -> io::Result<std::fs::Metadata> {
-    let text = CString::new(path.as_os_str().as_bytes())?;
-    let path = path.to_owned();
+/// What the file system at the path says of it; `Silent` if it says nothing.
+fn ask(path: &Path) -> Result<io::Result<std::fs::Metadata>> {
+    let asked = path.to_owned();
     let (answer, answered) = sync_channel(1);
     let ask = move || {
         // It needs none of our descriptors, and may wait for ever where no signal reaches it.
         let _ = alone::stand_alone(None);
-        // SAFETY: an all-zero statfs is a valid value.
-        let mut space: libc::statfs = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointer is to a NUL-terminated string, and both outlive the call.
-        let found = match unsafe { libc::statfs(text.as_ptr(), &mut space) } {
-            0 => std::fs::metadata(path),
-            _ => Err(io::Error::last_os_error()),
-        };
-        let _ = answer.send(found);
+        let _ = answer.send(answer_of(&asked));
     };
-    std::thread::Builder::new().name("ballast-ask".to_owned()).spawn(ask)?;
-    answered.recv_timeout(ANSWER_PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    match std::thread::Builder::new().name("ballast-ask".to_owned()).spawn(ask) {
+        Ok(_) => answered.recv_timeout(ANSWER_PATIENCE).map_err(|_| Error::Silent(path.to_owned())),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// The metadata, after a question that only the file system itself answers: the attributes of a dead mount may
+/// still be in the kernel's cache.
+fn answer_of(path: &Path) -> io::Result<std::fs::Metadata> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: an all-zero statfs is a valid value.
+    let mut space: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a NUL-terminated string, and both outlive the call.
+    match unsafe { libc::statfs(text.as_ptr(), &mut space) } {
+        0 => std::fs::metadata(path),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// True if something is mounted right at the path.

@@ -32,8 +32,8 @@ pub use world::World;
 /// Steps of one life, at most.
 const STEPS_MAX: u64 = 60;
 
-/// The longest that opening, closing or cleaning up may take, of the simulation's time.
-const PATIENCE: Duration = Duration::from_secs(8000);
+/// Longer than anything takes that does not wait for ever, of the simulation's time.
+pub const PATIENCE: Duration = Duration::from_secs(8000);
 
 struct Simulation {
     world: World,

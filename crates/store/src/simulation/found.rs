@@ -1,5 +1,6 @@
 //! What simulations have found, each as small as it can be.
 
+use super::PATIENCE;
 use super::model::{content, dump};
 use super::world::World;
 use crate::bucket::simulated::Faults;
@@ -28,9 +29,6 @@ fn pointing(number: u8, payload: &Payload) -> Batch {
     batch.put_with_payload(key(number), Bytes::new(), [payload.pointer]);
     batch
 }
-
-/// Longer than anything takes that does not wait for ever.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Writes several times what the log may hold.
 async fn write_much(volume: Arc<IndexedVolume>) {

@@ -1,5 +1,5 @@
 use super::{Turn, Writing, fitting, rows_of, value};
-use crate::simulation::{World, dump};
+use crate::simulation::{PATIENCE, World, dump};
 use crate::{Batch, Error, IndexedVolume, Mutation, Pointer, Position, Result, Space, Volume, limits};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -7,9 +7,6 @@ use futures::future::{BoxFuture, join_all};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Longer than anything takes that does not wait for ever.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 fn key(number: u8) -> Bytes {
     Space::Block.key(&[&[number]])
