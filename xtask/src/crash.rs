@@ -2,8 +2,8 @@
 //!
 //! Writers of all three kinds, made of clients that we did not write (`tests/crash/*.py`), note in ledgers
 //! outside the tree what they try and what is acknowledged to them. The server is killed at a random instant:
-//! under load, or in the middle of its own recovery. After the next start every ledger is compared with what is
-//! there. Objects are renewed from time to time, so that a check stays short; all are checked at the end.
+//! under load, in the middle of its own recovery, or on its way out. After the next start every ledger is compared
+//! with what is there. Objects are renewed from time to time, so that a check stays short; all are checked at the end.
 //! `cargo xtask crash databases` does the same under databases whose data lies in the mount ([`databases`]).
 //! `cargo xtask crash --bucket s3://…` does the same over an object store, and `cargo xtask crash full` fills
 //! the disk ([`full`]).
@@ -59,8 +59,13 @@ const KILLS_PER_GENERATION: u32 = 10;
 /// The longest time under load before a kill, in milliseconds, once every kind has something to lose.
 const LOAD_MS_MAX: u64 = 1500;
 
-/// One kill in this many comes while the server starts.
+/// One kill in this many comes while the server starts, and of the others one while it stops.
 const KILLS_AT_START: u64 = 5;
+const KILLS_AT_STOP: u64 = 5;
+
+/// The longest time that a start or an orderly stop gets before the kill, in milliseconds: both may get through.
+const START_MS_MAX: u64 = 400;
+const STOP_MS_MAX: u64 = 150;
 
 impl Way {
     /// Kills, or fillings, in the long run, and on every push.
@@ -154,13 +159,17 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
         }
         if dice.below(KILLS_AT_START) == 0 {
             served.kill()?;
-            place.start_and_kill(Duration::from_millis(dice.below(400)))?;
+            place.start_and_kill(Duration::from_millis(dice.below(START_MS_MAX)))?;
             continue;
         }
         let (load, idle) = writers.start_and_see(&served, &place)?;
         count(idle, 1);
         crate::program::pause(Duration::from_millis(dice.below(LOAD_MS_MAX)));
-        served.kill()?;
+        if dice.below(KILLS_AT_STOP) == 0 {
+            served.stop_and_kill(Duration::from_millis(dice.below(STOP_MS_MAX)))?;
+        } else {
+            served.kill()?;
+        }
         load.end()?;
         println!("kill {kill}: {:.1} s, {}", begun.elapsed().as_secs_f64(), writers.progress());
     }

@@ -146,6 +146,13 @@ impl Served {
         kill(&mut self.child)
     }
 
+    /// SIGTERM, and kill -9 a moment later, wherever it is then.
+    pub fn stop_and_kill(self, after: Duration) -> anyhow::Result<()> {
+        self.signal(libc::SIGTERM)?;
+        pause(after);
+        self.kill()
+    }
+
     /// SIGTERM; it must leave with 0.
     pub fn stop(mut self) -> anyhow::Result<()> {
         self.signal(libc::SIGTERM)?;
