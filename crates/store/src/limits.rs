@@ -24,7 +24,8 @@ pub const BATCH_BYTES_MAX: usize = 64 << 20;
 pub const COMBINED_ROWS_MAX: usize = 4096;
 pub const COMBINED_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of a piece of memory that the keys or values of a commit share, unless they are longer than a quarter of it.
+/// Bytes of a piece of memory that keys or values of commits share, unless they are longer than a quarter of it. A commit
+/// up to this size is copied under the lock of whoever commits.
 pub const ROWS_PIECE_BYTES: usize = 4096;
 
 /// Bytes of a segment: large enough that a cloud's price and latency per request do not matter, small enough

@@ -27,6 +27,8 @@ struct State {
     is_alone: bool,
     is_led: bool,
     waiting: VecDeque<Commit>,
+    /// What the rows of short commits share.
+    pieces: Pieces,
     /// How many commits a batch had of late: as many as the last one, or half of what this was before it.
     together: usize,
 }
@@ -61,8 +63,11 @@ impl Inner {
     /// Where the end of this commit will be told, and what its caller has to do for it.
     fn join(self: &Arc<Self>, batch: &Batch, writing: Writing) -> (oneshot::Receiver<Result<Position>>, Turn) {
         let (done, end) = oneshot::channel();
-        let commit = Commit { rows: rows_of(batch), bytes: batch.byte_len(), writing, done };
+        let bytes = batch.byte_len();
+        let long = (bytes > limits::ROWS_PIECE_BYTES).then(|| rows_of(batch, &mut Pieces::default()));
         let mut state = self.combiner.0.lock();
+        let rows = long.unwrap_or_else(|| rows_of(batch, &mut state.pieces));
+        let commit = Commit { rows, bytes, writing, done };
         // In company the others are about to come as well.
         if !state.is_led && !state.is_alone && state.together <= 1 {
             state.is_alone = true;
@@ -101,48 +106,38 @@ enum Turn {
     Joined,
 }
 
-/// The rows as the index takes them. Short ones share pieces of memory: to ask for memory for every key and value costs
-/// more than to copy them. Who keeps one keeps its piece: so pieces are small, and keys, which the index keeps for open
-/// transactions, lie apart from values.
-fn rows_of(batch: &Batch) -> Vec<(Bytes, Option<Bytes>)> {
-    let (key_bytes, value_bytes) = batch.mutations().iter().fold((0, 0), |(keys, values), mutation| {
-        (keys + mutation.key().len(), values + mutation.value().map_or(0, value::size_hint))
-    });
-    let (mut keys, mut values) = (Pieces::new(key_bytes), Pieces::new(value_bytes));
+/// The rows as the index takes them. Short ones share pieces of memory, also with other commits: to ask for memory for
+/// every key and value costs more than to copy them, and so does to count who uses it. Who keeps one keeps its piece: so
+/// pieces are small, and keys, which the index keeps for open transactions, lie apart from values.
+fn rows_of(batch: &Batch, pieces: &mut Pieces) -> Vec<(Bytes, Option<Bytes>)> {
+    let Pieces { keys, values } = pieces;
     let row = |mutation: &Mutation| {
-        let key = keys.take(mutation.key().len(), |piece| piece.put_slice(mutation.key()));
+        let key = take(keys, mutation.key().len(), |piece| piece.put_slice(mutation.key()));
         let value = mutation.value();
-        (key, value.map(|value| values.take(value::size_hint(value), |piece| value::put(value, piece))))
+        (key, value.map(|value| take(values, value::size_hint(value), |piece| value::put(value, piece))))
     };
     batch.mutations().iter().map(row).collect()
 }
 
-/// Pieces of memory that several things share.
+/// Where the next keys and values go.
+#[derive(Default)]
 struct Pieces {
-    piece: BytesMut,
-    /// Bytes that are still to come, nearly.
-    left: usize,
+    keys: BytesMut,
+    values: BytesMut,
 }
 
-impl Pieces {
-    fn new(bytes: usize) -> Self {
-        Self { piece: BytesMut::new(), left: bytes }
+/// What `put` puts, some `bytes`, into the piece. What is long has memory of its own.
+fn take(piece: &mut BytesMut, bytes: usize, put: impl FnOnce(&mut BytesMut)) -> Bytes {
+    if bytes > limits::ROWS_PIECE_BYTES / 4 {
+        let mut own = BytesMut::with_capacity(bytes);
+        put(&mut own);
+        return own.freeze();
     }
-
-    /// What `put` puts, some `bytes`. What is long has memory of its own.
-    fn take(&mut self, bytes: usize, put: impl FnOnce(&mut BytesMut)) -> Bytes {
-        self.left = self.left.saturating_sub(bytes);
-        if bytes > limits::ROWS_PIECE_BYTES / 4 {
-            let mut own = BytesMut::with_capacity(bytes);
-            put(&mut own);
-            return own.freeze();
-        }
-        if self.piece.capacity() < bytes {
-            self.piece = BytesMut::with_capacity(limits::ROWS_PIECE_BYTES.min(bytes + self.left));
-        }
-        put(&mut self.piece);
-        self.piece.split().freeze()
+    if piece.capacity() < bytes {
+        *piece = BytesMut::with_capacity(limits::ROWS_PIECE_BYTES);
     }
+    put(piece);
+    piece.split().freeze()
 }
 
 impl State {

@@ -1,4 +1,4 @@
-use super::{Turn, Writing, fitting, rows_of, value};
+use super::{Pieces, Turn, Writing, fitting, rows_of, value};
 use crate::simulation::{PATIENCE, World, dump};
 use crate::{Batch, Error, IndexedVolume, Mutation, Pointer, Position, Result, Space, Volume, limits};
 use bytes::Bytes;
@@ -157,20 +157,27 @@ async fn a_leader_that_is_gone_leaves_the_lead_to_the_next() {
 
 #[test]
 fn long_values_have_memory_of_their_own_and_short_ones_share_small_pieces() {
-    let mut batch = Batch::new();
     let long = Bytes::from(vec![7; limits::ROWS_PIECE_BYTES / 4]);
-    for number in 0..200 {
+    let batch = |number| {
+        let mut batch = Batch::new();
         batch.put(key(number), if number % 2 == 0 { long.clone() } else { Bytes::from(vec![number; 100]) });
         batch.delete(key(number));
+        batch
+    };
+    // Of one commit or of many.
+    let mut pieces = Pieces::default();
+    let (mut rows, mut mutations) = (Vec::new(), Vec::new());
+    for batch in (0..200).map(batch) {
+        rows.extend(rows_of(&batch, &mut pieces));
+        mutations.extend_from_slice(batch.mutations());
     }
-    let rows = rows_of(&batch);
     let same = |(row, mutation): (&(Bytes, Option<Bytes>), &Mutation)| {
         let value = row.1.clone().map(|value| value::decode(value).unwrap());
         row.0 == mutation.key() && value.as_ref() == mutation.value()
     };
-    assert!(rows.len() == 400 && rows.iter().zip(batch.mutations()).all(same));
-    let mut values: Vec<&Bytes> = rows.iter().filter_map(|(_, value)| value.as_ref()).collect();
-    let (longer, shorter): (Vec<&Bytes>, Vec<&Bytes>) = values.drain(..).partition(|value| value.len() > long.len());
+    assert!(rows.len() == 400 && rows.iter().zip(&mutations).all(same));
+    let values = rows.iter().filter_map(|(_, value)| value.as_ref());
+    let (longer, shorter): (Vec<&Bytes>, Vec<&Bytes>) = values.partition(|value| value.len() > long.len());
     assert_eq!((longer.len(), shorter.len()), (100, 100));
     // One behind the other, but for where a piece ends; and no long one between two short ones.
     let follows = |pair: &[&Bytes]| pair[0].as_ptr_range().end == pair[1].as_ptr();
