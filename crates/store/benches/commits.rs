@@ -65,6 +65,11 @@ fn fresh(directory: &Path, writers: usize, payload_bytes: usize, duration: Durat
     Ok(measured)
 }
 
+/// What each writer writes, as ready as what the bare loop writes.
+fn payloads(writers: usize, bytes: usize) -> Vec<Bytes> {
+    (0..writers).map(|writer| Bytes::from(vec![writer as u8; bytes])).collect()
+}
+
 /// Runs `operation(writer, number)` in as many tasks as there are writers.
 async fn load<F>(
     writers: usize,
@@ -147,9 +152,10 @@ async fn own_load(
     payload_bytes: usize,
     duration: Duration,
 ) -> Result<Measured> {
-    let volume = Arc::clone(volume);
+    let (volume, payloads) = (Arc::clone(volume), payloads(writers, payload_bytes));
     load(writers, duration, move |writer, number| {
         let volume = Arc::clone(&volume);
+        let payload = payloads[writer as usize].clone();
         async move {
             let mut batch = Batch::new();
             if payload_bytes == 0 {
@@ -157,7 +163,7 @@ async fn own_load(
                     batch.put(Space::Inode.key(&[&key(writer, number * 3 + row)]), Bytes::from_static(&ROW));
                 }
             } else {
-                let payload = volume.append_payload(&[Bytes::from(vec![writer as u8; payload_bytes])]).await?;
+                let payload = volume.append_payload(&[payload]).await?;
                 batch.hold(&payload);
                 let key = Space::Block.key(&[&key(writer, number)]);
                 batch.put_with_payload(key, Bytes::from_static(&ROW), [payload.pointer]);
@@ -207,9 +213,10 @@ impl Stock {
 
 async fn stock(directory: &Path, writers: usize, payload_bytes: usize, duration: Duration) -> Result<Measured> {
     let stock = Stock::open(directory).await?;
-    let closed = Arc::clone(&stock);
+    let (closed, payloads) = (Arc::clone(&stock), payloads(writers, payload_bytes));
     let measured = load(writers, duration, move |writer, number| {
         let stock = Arc::clone(&stock);
+        let payload = payloads[writer as usize].clone();
         async move {
             let mut batch = WriteBatch::new();
             if payload_bytes == 0 {
@@ -217,7 +224,7 @@ async fn stock(directory: &Path, writers: usize, payload_bytes: usize, duration:
                     batch.put(key(writer, number * 3 + row), ROW);
                 }
             } else {
-                batch.put(key(writer, number), vec![writer as u8; payload_bytes]);
+                batch.put_bytes(Bytes::copy_from_slice(&key(writer, number)), payload);
             }
             stock.commit(batch).await
         }
