@@ -68,6 +68,7 @@ pub(crate) struct Inner {
     pub gate: Arc<dyn Gate>,
     pub settling: settle::Settling,
     pub combiner: combine::Combiner,
+    pub compaction: compaction::Compaction,
 }
 
 impl Inner {
@@ -293,15 +294,20 @@ impl Volume for IndexedVolume {
         let closed = match inner.closed_reason() {
             None => {
                 inner.settling.stop().await;
-                inner.flush_index().await?;
-                // A compactor that is slow to end is a dead one's to its successor.
-                let _ = tokio::time::timeout(limits::COMPACTOR_STOP_MAX, inner.settling.ended()).await;
+                inner.durable(inner.log().position()).await?;
+                // It may wait for room at the index's top, which the compactor makes.
+                match tokio::time::timeout(limits::CLOSE_FLUSH_MAX, inner.flush_index()).await {
+                    Ok(flushed) => flushed?,
+                    Err(_) => tracing::warn!("the index was not written in time: the next open replays the log's tail"),
+                }
+                inner.compaction.stop().await;
                 self.close_index().await
             }
             // What still runs may wait for a full disk forever. It can be cut off: the next open is as after a crash.
             Some(reason) => {
                 let close = async {
                     inner.settling.stop().await;
+                    inner.compaction.stop().await;
                     self.close_index().await
                 };
                 tokio::time::timeout(limits::STOPPED_CLOSE_MAX, close).await.map_err(|_| reason.clone())?

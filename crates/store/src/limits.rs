@@ -25,7 +25,7 @@ pub const COMBINED_ROWS_MAX: usize = 4096;
 pub const COMBINED_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of a piece of memory that keys or values of commits share, unless they are longer than a quarter of it. A commit
-/// up to this size is copied under the lock of whoever commits.
+/// up to this size shares them with others, and is copied under their lock.
 pub const ROWS_PIECE_BYTES: usize = 4096;
 
 /// Bytes of a segment: large enough that a cloud's price and latency per request do not matter, small enough
@@ -81,14 +81,21 @@ pub const INDEX_L0_MAX: usize = 64;
 /// How often a compactor looks for something to do while it runs.
 pub const COMPACTOR_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// How often a compactor says that it lives, and when it is taken for dead. What a killed server was compacting waits
-/// so long for its successor; meanwhile a writer at full rate makes some four files a second, well below
-/// [`INDEX_L0_MAX`]. Ten times as long as the interval, so that a slow bucket does not make a compactor look dead.
+/// How long one compactor runs, at most: then the next one tries.
+pub const COMPACTOR_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How often a compactor says that it lives, and when it is taken for dead, by the clock of whoever looks. What a killed
+/// server was compacting waits so long for its successor; meanwhile a writer at full rate makes some four files a second,
+/// well below [`INDEX_L0_MAX`]. Between two signs of life lie a dozen requests: a bucket that takes most of a second for
+/// each makes a compactor look dead, and it begins its last table again.
 pub const COMPACTOR_HEARTBEAT: std::time::Duration = std::time::Duration::from_millis(500);
-pub const COMPACTOR_DEAD: std::time::Duration = std::time::Duration::from_secs(5);
+pub const COMPACTOR_DEAD: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long an orderly close waits until its compactor has given up what it was doing.
 pub const COMPACTOR_STOP_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How long an orderly close waits until the index has written what it holds in memory. The next open replays the rest.
+pub const CLOSE_FLUSH_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How often opening an index is tried when it contradicts itself: each attempt is lost to one more write that a
 /// dead server had under way.

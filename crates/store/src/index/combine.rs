@@ -63,11 +63,10 @@ impl Inner {
     /// Where the end of this commit will be told, and what its caller has to do for it.
     fn join(self: &Arc<Self>, batch: &Batch, writing: Writing) -> (oneshot::Receiver<Result<Position>>, Turn) {
         let (done, end) = oneshot::channel();
-        let bytes = batch.byte_len();
-        let long = (bytes > limits::ROWS_PIECE_BYTES).then(|| rows_of(batch, &mut Pieces::default()));
+        let long = Pieces::for_long(batch).map(|mut pieces| rows_of(batch, &mut pieces));
         let mut state = self.combiner.0.lock();
         let rows = long.unwrap_or_else(|| rows_of(batch, &mut state.pieces));
-        let commit = Commit { rows, bytes, writing, done };
+        let commit = Commit { rows, bytes: batch.byte_len(), writing, done };
         // In company the others are about to come as well.
         if !state.is_led && !state.is_alone && state.together <= 1 {
             state.is_alone = true;
@@ -124,6 +123,16 @@ fn rows_of(batch: &Batch, pieces: &mut Pieces) -> Vec<(Bytes, Option<Bytes>)> {
 struct Pieces {
     keys: BytesMut,
     values: BytesMut,
+}
+
+impl Pieces {
+    /// Pieces for a commit of its own, if it is too long to be copied under a lock.
+    fn for_long(batch: &Batch) -> Option<Self> {
+        let sizes = batch.mutations().iter().map(|row| (row.key().len(), row.value().map_or(0, value::size_hint)));
+        let (keys, values) = sizes.fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+        let piece = |bytes: usize| BytesMut::with_capacity(bytes.min(limits::ROWS_PIECE_BYTES));
+        (keys + values > limits::ROWS_PIECE_BYTES).then(|| Self { keys: piece(keys), values: piece(values) })
+    }
 }
 
 /// What `put` puts, some `bytes`, into the piece. What is long has memory of its own.

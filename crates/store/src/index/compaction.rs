@@ -1,19 +1,24 @@
-//! Compaction and the index's own garbage, for all volumes of a server.
+//! Compaction and the index's own garbage.
 //!
 //! A volume opens without SlateDB's embedded compactor, which costs more than all the rest of an idle volume.
-//! Instead one task looks at the files at the top of each index and runs a compactor for those that need it,
-//! one volume at a time.
+//! Instead a task looks at the files at the top of the index and runs a compactor when they are too many. It is a task
+//! of its own: all else in the background may wait for room at the top.
 
 use super::Inner;
 use super::clock::IndexClock;
 use crate::limits;
 use ballast_runtime::Random;
 use slatedb::config::{
-    CompactionWorkerOptions, CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
+    CompactionWorkerOptions, CompactorOptions, CompressionCodec, GarbageCollectorDirectoryOptions,
+    GarbageCollectorOptions,
 };
 use slatedb::{CompactorBuilder, GarbageCollectorBuilder};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Of the index's tables, whoever writes them.
+pub(crate) const COMPRESSION: Option<CompressionCodec> = Some(CompressionCodec::Lz4);
 
 /// What runs a compactor or a garbage collector over one volume's index.
 #[derive(Clone)]
@@ -24,15 +29,50 @@ pub(crate) struct IndexPlace {
     pub random: Random,
 }
 
-/// Compacts until the index is in shape again, `give_up` passes or the volume is closed; returns at once if it already is.
-pub(crate) async fn compact(inner: &Arc<Inner>, place: &IndexPlace, give_up: Duration) {
-    if is_in_shape(inner) {
-        return;
+/// The task that keeps one volume's index in shape.
+#[derive(Default)]
+pub(crate) struct Compaction {
+    stopped: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Compaction {
+    /// Runs until it is stopped or the volume is dropped.
+    pub fn start(&self, inner: &Arc<Inner>, place: IndexPlace) {
+        self.tasks.spawn(keep_in_shape(Arc::downgrade(inner), self.stopped.clone(), place));
     }
-    // The caller may go away; a compactor has to be told to end.
-    let run = run(Arc::clone(inner), place.clone(), give_up);
-    if let Err(error) = inner.settling.tasks().spawn(run).await {
-        tracing::warn!(%error, "the task of a compactor was lost");
+
+    /// Lets a compactor that runs give up what it was doing, and waits for that.
+    pub async fn stop(&self) {
+        self.stopped.cancel();
+        self.tasks.close();
+        // One that is slow is taken for dead by the next.
+        let _ = tokio::time::timeout(limits::COMPACTOR_STOP_MAX, self.tasks.wait()).await;
+    }
+}
+
+async fn keep_in_shape(inner: Weak<Inner>, stopped: CancellationToken, place: IndexPlace) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stopped.cancelled() => return,
+            () = tokio::time::sleep(limits::SETTLE_INTERVAL) => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if !is_in_shape(&inner) && inner.check().is_ok() {
+            compact(&inner, &stopped, &place).await;
+        }
+    }
+}
+
+/// Returns when few enough files are at the top of the index, or there is no use in waiting for that.
+pub(crate) async fn in_shape(inner: &Inner) {
+    while !is_in_shape(inner) && inner.check().is_ok() {
+        tokio::time::sleep(limits::COMPACTOR_INTERVAL).await;
+        if let Err(error) = inner.db.refresh_manifest().await {
+            tracing::debug!(%error, "the index's manifest could not be read");
+            return;
+        }
     }
 }
 
@@ -40,11 +80,13 @@ fn is_in_shape(inner: &Inner) -> bool {
     inner.db.manifest().l0().len() < limits::INDEX_L0_COMPACT
 }
 
-async fn run(inner: Arc<Inner>, place: IndexPlace, give_up: Duration) {
+/// Runs a compactor until the index is in shape again, or there is no use in it.
+async fn compact(inner: &Inner, stopped: &CancellationToken, place: &IndexPlace) {
     let worker = CompactionWorkerOptions {
         max_concurrent_compactions: 1,
         compactions_poll_interval: limits::COMPACTOR_INTERVAL,
         heartbeat_interval: limits::COMPACTOR_HEARTBEAT,
+        compression_codec: COMPRESSION,
         ..CompactionWorkerOptions::default()
     };
     let options = CompactorOptions {
@@ -54,32 +96,18 @@ async fn run(inner: Arc<Inner>, place: IndexPlace, give_up: Duration) {
         worker_heartbeat_timeout: limits::COMPACTOR_DEAD,
         ..CompactorOptions::default()
     };
-    let builder = CompactorBuilder::new(place.path, place.store)
+    let builder = CompactorBuilder::new(place.path.clone(), Arc::clone(&place.store))
         .with_options(options)
-        .with_system_clock(place.clock)
+        .with_system_clock(place.clock.clone())
         .with_seed(place.random.next_u64());
-    let compactor = Arc::new(builder.build());
-    let running = tokio::spawn({
-        let compactor = Arc::clone(&compactor);
-        async move { compactor.run().await }
-    });
-    let in_shape = async {
-        while !is_in_shape(&inner) && !running.is_finished() && inner.check().is_ok() {
-            tokio::time::sleep(limits::COMPACTOR_INTERVAL).await;
-            if let Err(error) = inner.db.refresh_manifest().await {
-                tracing::debug!(%error, "the index's manifest could not be read");
-                break;
-            }
-        }
+    let compactor = builder.build();
+    let ended = tokio::select! {
+        () = stopped.cancelled() => Ok(()),
+        _ = tokio::time::timeout(limits::COMPACTOR_TIME_MAX, in_shape(inner)) => Ok(()),
+        ended = compactor.run() => ended,
     };
-    tokio::select! {
-        () = inner.settling.stopped() => {}
-        _ = tokio::time::timeout(give_up, in_shape) => {}
-    }
-    if let Err(error) = compactor.stop().await {
-        tracing::warn!(%error, "the compactor of the index did not stop cleanly");
-    }
-    if let Ok(Err(error)) = running.await {
+    // One that was cut off while it began has started nothing. It must not go on beginning: it would not hear this.
+    if let Err(error) = ended.and(compactor.stop().await) {
         tracing::warn!(%error, "compaction of the index failed: it runs again later");
     }
 }
@@ -113,43 +141,62 @@ pub(crate) async fn remove_garbage(place: &IndexPlace) {
 mod tests {
     use super::is_in_shape;
     use crate::bucket::simulated::Faults;
-    use crate::simulation::World;
-    use crate::{Batch, IndexedVolume, Space, Volume, limits};
+    use crate::simulation::{PATIENCE, World};
+    use crate::{Batch, IndexedVolume, Read, Space, Volume, limits};
     use futures::TryStreamExt;
     use object_store::ObjectStore;
     use std::sync::Arc;
     use std::time::Duration;
+    use tokio::time::{Instant, sleep, timeout};
+
+    /// Makes files at the top of the index.
+    async fn make_files(volume: &IndexedVolume, count: usize) {
+        for number in 0..count {
+            let mut batch = Batch::new();
+            batch.put(Space::Inode.key(&[&number.to_be_bytes()]), vec![7]);
+            volume.commit(batch).await.unwrap();
+            volume.flush_index().await.unwrap();
+        }
+    }
+
+    async fn until(condition: impl AsyncFn() -> bool) {
+        let wait = async {
+            while !condition().await {
+                sleep(limits::COMPACTOR_INTERVAL).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("it comes to pass");
+    }
 
     /// A volume whose index is being compacted, which takes a while and has come to this version of its state: begun,
     /// planned, taken by a worker, and so on.
     async fn compacting(world: &World, version: usize) -> Arc<IndexedVolume> {
         let volume = world.open().await.unwrap();
-        for number in 0..limits::INDEX_L0_COMPACT as u8 {
-            let mut batch = Batch::new();
-            batch.put(Space::Inode.key(&[&[number]]), vec![number]);
-            volume.commit(batch).await.unwrap();
-            volume.flush_index().await.unwrap();
-        }
+        make_files(&volume, limits::INDEX_L0_COMPACT).await;
         world.bucket.set_faults(Faults { delay_max: Duration::from_secs(1), ..Faults::default() });
-        let versions = || async {
+        let reached = || async {
             let objects: Vec<_> = world.bucket.list(None).try_collect().await.unwrap();
-            objects.iter().filter(|object| object.location.as_ref().ends_with(".compactions")).count()
+            objects.iter().filter(|object| object.location.as_ref().ends_with(".compactions")).count() >= version
         };
-        while versions().await < version {
-            tokio::time::sleep(limits::COMPACTOR_INTERVAL).await;
-        }
+        until(reached).await;
         assert!(!is_in_shape(&volume.inner));
         volume
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_compactor_of_a_closed_volume_ends() {
-        let world = World::new(1, None);
-        let volume = compacting(&world, 6).await;
-        volume.close().await.unwrap();
-        let requests = world.bucket.requests();
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(world.bucket.requests(), requests);
+        for version in 0..8 {
+            let world = World::new(1, None);
+            let volume = compacting(&world, version).await;
+            // Somewhere within its first requests.
+            sleep(Duration::from_millis(700)).await;
+            volume.close().await.unwrap();
+            // What was under way ends, and no more begins.
+            sleep(Duration::from_secs(60)).await;
+            let requests = world.bucket.requests();
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(world.bucket.requests(), requests, "closed after version {version}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,13 +206,41 @@ mod tests {
             let _dead = compacting(&world, version).await;
             world.crash();
             let volume = world.open().await.unwrap();
-            let begun = tokio::time::Instant::now();
-            while !is_in_shape(&volume.inner) {
-                tokio::time::sleep(limits::COMPACTOR_INTERVAL).await;
-            }
+            let begun = Instant::now();
+            until(async || is_in_shape(&volume.inner)).await;
             // Four files a second may come meanwhile.
             let took = begun.elapsed();
             assert!(took.as_secs() < limits::INDEX_L0_MAX as u64 / 4, "{took:?} after version {version}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn compaction_goes_on_while_all_else_in_the_background_waits() {
+        let world = World::new(1, None);
+        let volume = world.open().await.unwrap();
+        let _round = volume.inner.settling.round().await;
+        let mut batch = Batch::new();
+        batch.put(Space::Block.key(&[b"asks for collecting"]), vec![7]);
+        volume.commit(batch).await.unwrap();
+        sleep(2 * limits::COLLECT_INTERVAL).await;
+        make_files(&volume, limits::INDEX_L0_COMPACT).await;
+        until(async || is_in_shape(&volume.inner)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_volume_whose_index_has_no_room_at_the_top_closes_and_keeps_its_rows() {
+        let world = World::new(1, None);
+        let volume = world.open().await.unwrap();
+        volume.inner.compaction.stop().await;
+        make_files(&volume, limits::INDEX_L0_MAX).await;
+        let mut batch = Batch::new();
+        let key = Space::Inode.key(&[b"the last"]);
+        batch.put(key.clone(), vec![7]);
+        volume.commit(batch).await.unwrap();
+        timeout(PATIENCE, volume.close()).await.expect("it waits for no room").unwrap();
+        drop(volume);
+        let volume = timeout(PATIENCE, world.open()).await.unwrap().unwrap();
+        assert!(volume.get(&key).await.unwrap().is_some());
+        assert!(is_in_shape(&volume.inner));
     }
 }

@@ -110,6 +110,7 @@ impl Store {
             gate: Arc::clone(&components.gate),
             settling: settle::Settling::new(unread, &components.log),
             combiner: Default::default(),
+            compaction: Default::default(),
         });
         snapshot::load(&inner).await?;
         let place = IndexPlace {
@@ -118,9 +119,10 @@ impl Store {
             clock: self.clock.clone(),
             random: components.random.clone(),
         };
+        inner.compaction.start(&inner, place.clone());
         // A run of short lives must not let the index's top, and with it the tail, grow without bound.
         if inner.db.manifest().l0().len() >= limits::INDEX_L0_MAX / 2 {
-            compaction::compact(&inner, &place, Duration::from_secs(30)).await;
+            let _ = tokio::time::timeout(limits::COMPACTOR_TIME_MAX, compaction::in_shape(&inner)).await;
         }
         tokio::spawn(background(Arc::downgrade(&inner), inner.settling.stopped(), place));
         Ok(Arc::new(IndexedVolume { inner }))
@@ -198,7 +200,7 @@ fn index_settings() -> Settings {
         max_unflushed_bytes: limits::INDEX_UNFLUSHED_BYTES_MAX,
         compactor_options: None,
         garbage_collector_options: None,
-        compression_codec: Some(slatedb::config::CompressionCodec::Lz4),
+        compression_codec: compaction::COMPRESSION,
         ..Settings::default()
     }
 }
@@ -212,9 +214,8 @@ fn open_error(shared: &Shared, error: slatedb::Error) -> Error {
     }
 }
 
-/// All periodic work of one volume. Ends when the volume is dropped or closed.
-async fn background(inner: std::sync::Weak<Inner>, stopped: impl Future<Output = ()> + Send, place: IndexPlace) {
-    let mut stopped = std::pin::pin!(stopped);
+/// All periodic work of one volume but compaction. Ends when the volume is dropped or closed.
+async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::CancellationToken, place: IndexPlace) {
     let mut tick = tokio::time::interval(limits::SETTLE_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let start = tokio::time::Instant::now();
@@ -222,7 +223,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: impl Future<Output =
     loop {
         tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = stopped.cancelled() => return,
             _ = tick.tick() => {}
         }
         let Some(inner) = inner.upgrade() else { return };
@@ -232,7 +233,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: impl Future<Output =
         let work = work(&inner, &place, collect, sweep);
         tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = stopped.cancelled() => return,
             () = work => {}
         }
         if collect {
@@ -261,7 +262,6 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool
     if collect && inner.settling.churn() > 0 {
         report("collecting", super::collect::collect(inner).await);
     }
-    compaction::compact(inner, place, Duration::from_secs(60)).await;
     if sweep {
         compaction::remove_garbage(place).await;
     }

@@ -23,8 +23,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tokio_util::task::TaskTracker;
 
 /// What one round of settling did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,10 +53,8 @@ pub(crate) struct Settling {
     pub log_bytes: u64,
     /// Bytes of a full file of the log.
     file_bytes: u64,
-    /// The volume is being closed.
-    stopped: CancellationToken,
-    /// What runs beside the background task and is told to end when the volume is closed.
-    tasks: TaskTracker,
+    /// Held by the volume's background task.
+    stopped: tokio_util::sync::CancellationToken,
 }
 
 impl Settling {
@@ -99,18 +95,8 @@ impl Settling {
         drop(self.round.lock().await);
     }
 
-    /// Returns when the tasks of a volume that is being closed have ended.
-    pub async fn ended(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
-    pub fn stopped(&self) -> WaitForCancellationFutureOwned {
-        self.stopped.clone().cancelled_owned()
-    }
-
-    pub fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+    pub fn stopped(&self) -> tokio_util::sync::CancellationToken {
+        self.stopped.clone()
     }
 }
 

@@ -184,3 +184,12 @@ fn long_values_have_memory_of_their_own_and_short_ones_share_small_pieces() {
     let pieces = 1 + shorter.windows(2).filter(|pair| !follows(pair)).count();
     assert_eq!(pieces, (100 * 101usize).div_ceil(limits::ROWS_PIECE_BYTES));
 }
+
+#[test]
+fn a_long_commit_takes_no_more_memory_than_its_rows() {
+    assert!(Pieces::for_long(&row(1)).is_none());
+    let mut batch = row(1);
+    batch.put(key(2), vec![7; limits::ROWS_PIECE_BYTES]);
+    let pieces = Pieces::for_long(&batch).unwrap();
+    assert_eq!(pieces.keys.capacity(), 2 * key(1).len());
+}
