@@ -65,7 +65,7 @@ const KILLS_AT_STOP: u64 = 5;
 
 /// The longest time that a start or an orderly stop gets before the kill, in milliseconds: both may get through.
 const START_MS_MAX: u64 = 400;
-const STOP_MS_MAX: u64 = 150;
+const STOP_MS_MAX: u64 = 300;
 
 impl Way {
     /// Kills, or fillings, in the long run, and on every push.
@@ -127,7 +127,7 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
         Err(error) => return Ok(Outcome::Absent(format!("no Python clients: {error:#}"))),
     };
     let (mut passed, mut failed, seed) = (0, 0, dice.seed());
-    let mut starts = Vec::new();
+    let (mut starts, mut stops) = (Vec::new(), [0, 0]);
     let mut past: Vec<Writers> = Vec::new();
     let mut writers = Writers::new(&python, &directory, 0);
     for kill in 0..=kills {
@@ -162,11 +162,14 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
             place.start_and_kill(Duration::from_millis(dice.below(START_MS_MAX)))?;
             continue;
         }
-        let (load, idle) = writers.start_and_see(&served, &place)?;
+        let (mut load, idle) = writers.start_and_see(&served, &place)?;
         count(idle, 1);
         crate::program::pause(Duration::from_millis(dice.below(LOAD_MS_MAX)));
         if dice.below(KILLS_AT_STOP) == 0 {
-            served.stop_and_kill(Duration::from_millis(dice.below(STOP_MS_MAX)))?;
+            // What it has open would keep the mount from going, and the server from what comes after that.
+            load.kill("files")?;
+            let ended = served.stop_and_kill(Duration::from_millis(dice.below(STOP_MS_MAX)))?;
+            stops[usize::from(ended)] += 1;
         } else {
             served.kill()?;
         }
@@ -176,5 +179,6 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
     starts.sort_by(f64::total_cmp);
     let (middle, longest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
     println!("starts: {middle:.3} s in the middle, {longest:.3} s at most");
+    println!("orderly stops: {} cut off, {} through before", stops[0], stops[1]);
     Ok(Outcome::Counted { passed, failed })
 }

@@ -146,11 +146,13 @@ impl Served {
         kill(&mut self.child)
     }
 
-    /// SIGTERM, and kill -9 a moment later, wherever it is then.
-    pub fn stop_and_kill(self, after: Duration) -> anyhow::Result<()> {
+    /// SIGTERM, and kill -9 a moment later, wherever it is then; whether it had ended before.
+    pub fn stop_and_kill(mut self, after: Duration) -> anyhow::Result<bool> {
         self.signal(libc::SIGTERM)?;
         pause(after);
-        self.kill()
+        let is_running = self.is_running()?;
+        self.kill()?;
+        Ok(!is_running)
     }
 
     /// SIGTERM; it must leave with 0.

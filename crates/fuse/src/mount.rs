@@ -114,8 +114,11 @@ impl Mount {
         if let Ok(Ok(Err(error))) = ended {
             tracing::warn!(%error, "the mount's session ended with an error");
         }
-        // Dead mounts that this one lay on.
-        stale::clear(&self.path).map(drop)
+        // Dead mounts that this one lay on. What else is there, and does not answer, is not ours.
+        match stale::clear(&self.path) {
+            Ok(_) | Err(Error::Silent(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writers of all three kinds, and the checks of what they wrote.
 
-use crate::program::{Program, find, pause, wait};
+use crate::program::{Program, find, kill, pause, wait};
 use crate::report::now;
 use crate::served::{KINDS, Place, Served};
 use crate::workspace;
@@ -25,8 +25,8 @@ pub struct Writers {
     generation: u32,
 }
 
-/// Writers at work.
-pub struct Load(Vec<Child>);
+/// Writers at work, with their kinds.
+pub struct Load(Vec<(&'static str, Child)>);
 
 impl Writers {
     pub fn new(python: &Path, directory: &Path, generation: u32) -> Self {
@@ -105,7 +105,7 @@ impl Writers {
             let log = self.directory.join(format!("{kind}.log"));
             let log = std::fs::File::options().create(true).append(true).open(log)?;
             let mut command = self.program("write", kind, served, place).command();
-            children.push(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+            children.push((kind, command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?));
         }
         Ok(Load(children))
     }
@@ -144,7 +144,7 @@ impl Writers {
 impl Load {
     /// Whether every writer has ended.
     pub fn has_ended(&mut self) -> anyhow::Result<bool> {
-        for child in &mut self.0 {
+        for (_, child) in &mut self.0 {
             if child.try_wait()?.is_none() {
                 return Ok(false);
             }
@@ -152,9 +152,14 @@ impl Load {
         Ok(true)
     }
 
+    /// Ends the writer of one kind, wherever it is.
+    pub fn kill(&mut self, kind: &str) -> anyhow::Result<()> {
+        self.0.iter_mut().filter(|(of, _)| *of == kind).try_for_each(|(_, child)| kill(child))
+    }
+
     /// Waits until the writers have noticed that their server is gone.
     pub fn end(self) -> anyhow::Result<()> {
-        for mut child in self.0 {
+        for (_, mut child) in self.0 {
             // One that clings to a dead connection is killed: what it was acknowledged stands in its ledger.
             if wait(&mut child, NOTICE_LIMIT).is_err() {
                 println!("a writer did not notice the end of its server in {} s", NOTICE_LIMIT.as_secs());
