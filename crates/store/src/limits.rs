@@ -81,8 +81,8 @@ pub const INDEX_L0_MAX: usize = 64;
 /// How often a compactor looks for something to do while it runs.
 pub const COMPACTOR_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// How long one compactor runs, at most: then the next one tries.
-pub const COMPACTOR_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long an open waits until the index is in shape, if its top is half full: then it goes on without.
+pub const OPEN_COMPACTION_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// How often a compactor says that it lives, and when it is taken for dead, by the clock of whoever looks. What a killed
 /// server was compacting waits so long for its successor; meanwhile a writer at full rate makes some four files a second,

@@ -65,13 +65,12 @@ async fn keep_in_shape(inner: Weak<Inner>, stopped: CancellationToken, place: In
     }
 }
 
-/// Returns when few enough files are at the top of the index, or there is no use in waiting for that.
+/// Returns when few enough files are at the top of the index, or the volume has stopped.
 pub(crate) async fn in_shape(inner: &Inner) {
     while !is_in_shape(inner) && inner.check().is_ok() {
         tokio::time::sleep(limits::COMPACTOR_INTERVAL).await;
         if let Err(error) = inner.db.refresh_manifest().await {
             tracing::debug!(%error, "the index's manifest could not be read");
-            return;
         }
     }
 }
@@ -80,7 +79,8 @@ fn is_in_shape(inner: &Inner) -> bool {
     inner.db.manifest().l0().len() < limits::INDEX_L0_COMPACT
 }
 
-/// Runs a compactor until the index is in shape again, or there is no use in it.
+/// Runs a compactor until the index is in shape again, however long that takes: one that is stopped throws away the
+/// table that it was at.
 async fn compact(inner: &Inner, stopped: &CancellationToken, place: &IndexPlace) {
     let worker = CompactionWorkerOptions {
         max_concurrent_compactions: 1,
@@ -102,8 +102,9 @@ async fn compact(inner: &Inner, stopped: &CancellationToken, place: &IndexPlace)
         .with_seed(place.random.next_u64());
     let compactor = builder.build();
     let ended = tokio::select! {
+        biased;
         () = stopped.cancelled() => Ok(()),
-        _ = tokio::time::timeout(limits::COMPACTOR_TIME_MAX, in_shape(inner)) => Ok(()),
+        () = in_shape(inner) => Ok(()),
         ended = compactor.run() => ended,
     };
     // One that was cut off while it began has started nothing. It must not go on beginning: it would not hear this.

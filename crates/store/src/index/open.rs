@@ -122,7 +122,7 @@ impl Store {
         inner.compaction.start(&inner, place.clone());
         // A run of short lives must not let the index's top, and with it the tail, grow without bound.
         if inner.db.manifest().l0().len() >= limits::INDEX_L0_MAX / 2 {
-            let _ = tokio::time::timeout(limits::COMPACTOR_TIME_MAX, compaction::in_shape(&inner)).await;
+            let _ = tokio::time::timeout(limits::OPEN_COMPACTION_MAX, compaction::in_shape(&inner)).await;
         }
         tokio::spawn(background(Arc::downgrade(&inner), inner.settling.stopped(), place));
         Ok(Arc::new(IndexedVolume { inner }))
