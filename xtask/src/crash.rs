@@ -169,7 +169,9 @@ fn kill(kills: u32, dice: &mut Dice, arguments: &Arguments) -> anyhow::Result<Ou
             // What it has open would keep the mount from going, and the server from what comes after that.
             load.kill("files")?;
             let ended = served.stop_and_kill(Duration::from_millis(dice.below(STOP_MS_MAX)))?;
-            stops[usize::from(ended)] += 1;
+            stops[usize::from(ended.is_some())] += 1;
+            let bad = ended.filter(|status| !status.success()).map(|status| format!("ballast up left with {status}"));
+            count(bad.into_iter().collect(), 1);
         } else {
             served.kill()?;
         }

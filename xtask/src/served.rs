@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// What clients load a server with.
@@ -146,13 +146,15 @@ impl Served {
         kill(&mut self.child)
     }
 
-    /// SIGTERM, and kill -9 a moment later, wherever it is then; whether it had ended before.
-    pub fn stop_and_kill(mut self, after: Duration) -> anyhow::Result<bool> {
+    /// SIGTERM, and kill -9 a moment later, wherever it is then; how it had ended, if it had.
+    pub fn stop_and_kill(mut self, after: Duration) -> anyhow::Result<Option<ExitStatus>> {
         self.signal(libc::SIGTERM)?;
         pause(after);
-        let is_running = self.is_running()?;
-        self.kill()?;
-        Ok(!is_running)
+        let ended = self.child.try_wait()?;
+        if ended.is_none() {
+            self.kill()?;
+        }
+        Ok(ended)
     }
 
     /// SIGTERM; it must leave with 0.

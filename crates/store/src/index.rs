@@ -152,6 +152,19 @@ impl Inner {
         let options = slatedb::config::FlushOptions { flush_type: slatedb::config::FlushType::MemTable };
         self.db.flush_with_options(options).await.map_err(|error| self.error(error))
     }
+
+    /// The same before a close, if the bucket answers in time. Everything is durable in any case.
+    async fn flush_to_close(&self) -> Result<()> {
+        self.durable(self.log().position()).await?;
+        // It may wait for room at the index's top, which the compactor makes.
+        match tokio::time::timeout(limits::CLOSE_FLUSH_MAX, self.flush_index()).await {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                tracing::warn!("the index was not written in time: the next open replays the log's tail");
+                Ok(())
+            }
+        }
+    }
 }
 
 fn fenced() -> Error {
@@ -294,14 +307,11 @@ impl Volume for IndexedVolume {
         let closed = match inner.closed_reason() {
             None => {
                 inner.settling.stop().await;
-                inner.durable(inner.log().position()).await?;
-                // It may wait for room at the index's top, which the compactor makes.
-                match tokio::time::timeout(limits::CLOSE_FLUSH_MAX, inner.flush_index()).await {
-                    Ok(flushed) => flushed?,
-                    Err(_) => tracing::warn!("the index was not written in time: the next open replays the log's tail"),
-                }
+                let flushed = inner.flush_to_close().await;
                 inner.compaction.stop().await;
-                self.close_index().await
+                flushed?;
+                // What waits for the bucket is cut off: the next open is as after a crash.
+                tokio::time::timeout(limits::STOPPED_CLOSE_MAX, self.close_index()).await.unwrap_or(Ok(()))
             }
             // What still runs may wait for a full disk forever. It can be cut off: the next open is as after a crash.
             Some(reason) => {

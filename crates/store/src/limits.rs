@@ -78,7 +78,8 @@ pub const INDEX_L0_COMPACT: usize = 4;
 /// Never reached while compaction works; high, so that a run of short lives does not let the tail grow.
 pub const INDEX_L0_MAX: usize = 64;
 
-/// How often a compactor looks for something to do while it runs.
+/// How often the top of the index is looked at, and how often while a compactor runs.
+pub const COMPACTION_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
 pub const COMPACTOR_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How long an open waits until the index is in shape, if its top is half full: then it goes on without.
@@ -86,10 +87,10 @@ pub const OPEN_COMPACTION_MAX: std::time::Duration = std::time::Duration::from_s
 
 /// How often a compactor says that it lives, and when it is taken for dead, by the clock of whoever looks. What a killed
 /// server was compacting waits so long for its successor; meanwhile a writer at full rate makes some four files a second,
-/// well below [`INDEX_L0_MAX`]. Between two signs of life lie a dozen requests: a bucket that takes most of a second for
-/// each makes a compactor look dead, and it begins its last table again.
+/// two thirds of [`INDEX_L0_MAX`] with what was there. Between two signs of life lie a dozen requests: a bucket that takes
+/// half a second for each makes a compactor look dead, and it begins its last table again.
 pub const COMPACTOR_HEARTBEAT: std::time::Duration = std::time::Duration::from_millis(500);
-pub const COMPACTOR_DEAD: std::time::Duration = std::time::Duration::from_secs(10);
+pub const COMPACTOR_DEAD: std::time::Duration = std::time::Duration::from_secs(8);
 
 /// How long an orderly close waits until its compactor has given up what it was doing.
 pub const COMPACTOR_STOP_MAX: std::time::Duration = std::time::Duration::from_secs(1);
@@ -225,7 +226,7 @@ pub const LEASE_POLLS_PER_LIFE: u32 = 30;
 pub const LEASE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 pub const LEASE_WAIT_STEP: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// How long closing a volume whose log has stopped may take.
+/// How long closing the index may take, and all of closing a volume whose log has stopped.
 pub const STOPPED_CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Times to live that old entries of the lease are kept: no create may be under way for longer.

@@ -126,18 +126,26 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Pieces for a commit of its own, if it is too long to be copied under a lock.
+    /// Pieces for a commit alone, if it is too long to be copied under a lock.
     fn for_long(batch: &Batch) -> Option<Self> {
         let sizes = batch.mutations().iter().map(|row| (row.key().len(), row.value().map_or(0, value::size_hint)));
-        let (keys, values) = sizes.fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
-        let piece = |bytes: usize| BytesMut::with_capacity(bytes.min(limits::ROWS_PIECE_BYTES));
-        (keys + values > limits::ROWS_PIECE_BYTES).then(|| Self { keys: piece(keys), values: piece(values) })
+        let all: usize = sizes.clone().map(|(key, value)| key + value).sum();
+        let piece = |of: fn((usize, usize)) -> usize| {
+            let bytes: usize = sizes.clone().map(of).filter(|bytes| !is_long(*bytes)).sum();
+            BytesMut::with_capacity(bytes.min(limits::ROWS_PIECE_BYTES))
+        };
+        (all > limits::ROWS_PIECE_BYTES).then(|| Self { keys: piece(|row| row.0), values: piece(|row| row.1) })
     }
 }
 
-/// What `put` puts, some `bytes`, into the piece. What is long has memory of its own.
+/// Whether a key or value has memory of its own.
+fn is_long(bytes: usize) -> bool {
+    bytes > limits::ROWS_PIECE_BYTES / 4
+}
+
+/// What `put` puts, some `bytes`, into the piece.
 fn take(piece: &mut BytesMut, bytes: usize, put: impl FnOnce(&mut BytesMut)) -> Bytes {
-    if bytes > limits::ROWS_PIECE_BYTES / 4 {
+    if is_long(bytes) {
         let mut own = BytesMut::with_capacity(bytes);
         put(&mut own);
         return own.freeze();
