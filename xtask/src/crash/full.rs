@@ -14,8 +14,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The size of the disk: room for the log's first files and some segments, filled within a second.
-const DISK_BYTES: u64 = 256 << 20;
+/// The size of the disk, filled within a second or two. The log settles when it has 128 MiB and makes a file of 64 MiB
+/// before it needs it; beside that there is room for segments, or Ballast itself would fill the disk.
+const DISK_BYTES: u64 = 512 << 20;
 
 /// Fillings between two renewals of the objects, so that what was acknowledged fits.
 const FILLS_PER_GENERATION: u32 = 5;
