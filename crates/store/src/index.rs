@@ -2,7 +2,7 @@
 //!
 //! A commit costs a hop to SlateDB's writer task and back, which those that come together share ([`combine`]); it is
 //! durable with the group of the log that holds it. SlateDB's own tickers are off: the log's committer decides when to
-//! flush, the server's scheduler when to compact. Payload never enters SlateDB.
+//! flush, a task of the volume's own when to compact. Payload never enters SlateDB.
 //!
 //! Payload moves while rows that point at it are read and written. The rules that keep this safe:
 //! * a commit takes a hold on every place it points into, and fails with `PayloadMoved` if one is condemned;
@@ -311,7 +311,7 @@ impl Volume for IndexedVolume {
                 inner.compaction.stop().await;
                 flushed?;
                 // What waits for the bucket is cut off: the next open is as after a crash.
-                tokio::time::timeout(limits::STOPPED_CLOSE_MAX, self.close_index()).await.unwrap_or(Ok(()))
+                tokio::time::timeout(limits::INDEX_CLOSE_MAX, self.close_index()).await.unwrap_or(Ok(()))
             }
             // What still runs may wait for a full disk forever. It can be cut off: the next open is as after a crash.
             Some(reason) => {
@@ -320,7 +320,7 @@ impl Volume for IndexedVolume {
                     inner.compaction.stop().await;
                     self.close_index().await
                 };
-                tokio::time::timeout(limits::STOPPED_CLOSE_MAX, close).await.map_err(|_| reason.clone())?
+                tokio::time::timeout(limits::INDEX_CLOSE_MAX, close).await.map_err(|_| reason.clone())?
             }
         };
         // A volume that had stopped before reports why it stopped, not that it is closed.

@@ -227,7 +227,7 @@ pub const LEASE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(3
 pub const LEASE_WAIT_STEP: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// How long closing the index may take, and all of closing a volume whose log has stopped.
-pub const STOPPED_CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+pub const INDEX_CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Times to live that old entries of the lease are kept: no create may be under way for longer.
 pub const LEASE_KEPT_LIVES: u32 = 10;

@@ -252,7 +252,7 @@ mod tests {
         volume.commit(batch).await.unwrap();
         let begun = Instant::now();
         volume.close().await.unwrap();
-        let limits = limits::CLOSE_FLUSH_MAX..limits::CLOSE_FLUSH_MAX + 2 * limits::STOPPED_CLOSE_MAX;
+        let limits = limits::CLOSE_FLUSH_MAX..limits::CLOSE_FLUSH_MAX + 2 * limits::INDEX_CLOSE_MAX;
         assert!(limits.contains(&begun.elapsed()), "{:?}", begun.elapsed());
         world.crash();
         let volume = timeout(PATIENCE, world.open()).await.unwrap().unwrap();
@@ -273,7 +273,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_volume_whose_bucket_does_not_answer_closes() {
-        let world = (0..).map(|seed| World::new(seed, None)).find(|world| world.disk.is_some()).unwrap();
+        let world = World::on_disk();
         let volume = world.open().await.unwrap();
         world.bucket.set_faults(Faults { delay_max: Duration::from_secs(1_000_000), ..Faults::default() });
         close_without_flush(world, volume).await;

@@ -61,7 +61,7 @@ pub struct Components {
     pub log: log::Settings,
 }
 
-/// The volumes of one server: they share one cache and one set of background tasks.
+/// The volumes of one server: they share one cache.
 pub struct Store {
     components: Components,
     /// The bucket as SlateDB sees it.

@@ -18,11 +18,6 @@ async fn volume(world: &World) -> Arc<IndexedVolume> {
     world.open().await.unwrap()
 }
 
-/// A seed whose log lies on the disk.
-fn world() -> World {
-    (0..).map(|seed| World::new(seed, None)).find(|world| world.disk.is_some()).unwrap()
-}
-
 fn pointing(number: u8, payload: &Payload) -> Batch {
     let mut batch = Batch::new();
     batch.hold(payload);
@@ -50,7 +45,7 @@ async fn fill(volume: &IndexedVolume) {
 #[tokio::test(start_paused = true)]
 async fn settling_moves_what_a_commit_made_visible_while_it_looked() {
     for cancelled in [false, true] {
-        let world = world();
+        let world = World::on_disk();
         let volume = volume(&world).await;
         let payload = volume.append_payload(&[content(7, 500)]).await.unwrap();
         {
@@ -73,7 +68,7 @@ async fn settling_moves_what_a_commit_made_visible_while_it_looked() {
 
 #[tokio::test(start_paused = true)]
 async fn collecting_spares_a_segment_that_a_commit_begun_before_points_into() {
-    let world = world();
+    let world = World::on_disk();
     let volume = volume(&world).await;
     let payload = volume.write_segment(vec![content(7, 500)]).await.unwrap().remove(0);
     let commit = volume.commit(pointing(0, &payload));
@@ -96,7 +91,7 @@ async fn collecting_spares_a_segment_that_a_commit_begun_before_points_into() {
 
 #[tokio::test(start_paused = true)]
 async fn a_round_of_settling_that_fails_is_finished_by_a_later_one() {
-    let world = world();
+    let world = World::on_disk();
     let volume = volume(&world).await;
     fill(&volume).await;
     for lost in [200, 400, 600, 800, 1000] {
@@ -125,7 +120,7 @@ async fn a_round_of_settling_that_fails_is_finished_by_a_later_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_log_is_emptied_by_settling_while_writers_wait_for_room() {
-    let world = world();
+    let world = World::on_disk();
     let volume = volume(&world).await;
     let written = tokio::time::timeout(PATIENCE, write_much(Arc::clone(&volume))).await;
     written.expect("the background task makes room");
@@ -134,7 +129,7 @@ async fn a_full_log_is_emptied_by_settling_while_writers_wait_for_room() {
 
 #[tokio::test(start_paused = true)]
 async fn readers_that_hold_cuts_do_not_hold_up_writers() {
-    let world = world();
+    let world = World::on_disk();
     let volume = volume(&world).await;
     fill(&volume).await;
     let (cut, transaction) = (volume.cut().await.unwrap(), volume.begin(Isolation::Serializable).await.unwrap());
@@ -156,7 +151,7 @@ async fn readers_that_hold_cuts_do_not_hold_up_writers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_whose_payload_was_let_in_commits_however_full_the_log_is() {
-    let world = world();
+    let world = World::on_disk();
     let volume = volume(&world).await;
     let batch = pointing(255, &volume.append_payload(&[content(7, 500)]).await.unwrap());
     let others = tokio::spawn(write_much(Arc::clone(&volume)));

@@ -106,7 +106,7 @@ async fn a_refused_commit_takes_no_other_along() {
 
 #[tokio::test(start_paused = true)]
 async fn everybody_hears_that_the_volume_has_stopped() {
-    let world = (0..).map(|seed| World::new(seed, None)).find(|world| world.disk.is_some()).unwrap();
+    let world = World::on_disk();
     let volume = world.open().await.unwrap();
     let writer = |number| {
         let volume = Arc::clone(&volume);
