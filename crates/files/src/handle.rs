@@ -63,6 +63,11 @@ impl Handle {
         self.how
     }
 
+    /// Whether content of the file is in memory only.
+    pub fn is_dirty(&self) -> bool {
+        self.node.state.lock().is_dirty()
+    }
+
     /// Reports a flush that failed since the last report on this handle, once. What it did not write is still
     /// dirty and is tried again by the next flush.
     pub fn check(&self) -> Result<()> {

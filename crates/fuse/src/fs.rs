@@ -1,7 +1,9 @@
 //! The kernel's requests, each as a future.
 //!
-//! A request's future is polled once on the session thread that received it. If it ends there and then, its
-//! answer is out without a hop; else it goes on as a task of the runtime.
+//! The future of a request that asks is polled once on the session thread that received it. If it ends there and then,
+//! its answer is out without a hop; else it goes on as a task of the runtime. A request that changes something ends in a
+//! commit, which cannot end there and then: it is a task from its start. Begun on the session thread, it would wake the
+//! index's task, and a worker with it, only for that one to wait for what the session thread holds.
 
 use crate::attributes::{ABSENT, ino, set_time};
 use crate::errno::Fault;
@@ -52,18 +54,35 @@ impl Fs {
             Err(_) => tracing::error!("a request panicked"),
         }
     }
+
+    fn change(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(future, &self.runtime);
+    }
 }
 
-/// Answers a request: with what `done` makes of the result, or with the errno.
+/// Answers a request that asks: with what `done` makes of the result, or with the errno.
 macro_rules! answer {
-    ($self:ident, $reply:ident, |$ops:ident| $operation:expr, |$value:pat_param| $done:expr) => {{
+    ($self:ident, $($rest:tt)*) => { begin!($self, changes: false, $($rest)*) };
+}
+
+/// The same for one that changes something.
+macro_rules! change {
+    ($self:ident, $($rest:tt)*) => { begin!($self, changes: true, $($rest)*) };
+}
+
+macro_rules! begin {
+    (
+        $self:ident, changes: $changes:expr,
+        $reply:ident, |$ops:ident| $operation:expr, |$value:pat_param| $done:expr
+    ) => {{
         let $ops = Arc::clone(&$self.ops);
-        $self.answer(async move {
+        let outcome = async move {
             match $operation.await {
                 Ok($value) => $done,
                 Err(Fault(errno)) => $reply.error(errno),
             }
-        });
+        };
+        if $changes { $self.change(outcome) } else { $self.answer(outcome) }
     }};
 }
 
@@ -129,7 +148,7 @@ impl Filesystem for Fs {
         let (atime, mtime) = (atime.map(set_time), mtime.map(set_time));
         let attributes = SetAttributes { mode: mode.map(|mode| mode & 0o7777), uid, gid, atime, mtime };
         let change = Change { attributes, size, open: handle.is_some() };
-        answer!(self, reply, |ops| ops.setattr(&who, ino(number), change), |now| reply.attr(&trust, &now));
+        change!(self, reply, |ops| ops.setattr(&who, ino(number), change), |now| reply.attr(&trust, &now));
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
@@ -138,32 +157,32 @@ impl Filesystem for Fs {
 
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
-        answer!(self, reply, |ops| ops.mknod(&who, ino(parent), &name, mode, rdev), |made| {
+        change!(self, reply, |ops| ops.mknod(&who, ino(parent), &name, mode, rdev), |made| {
             reply.entry(&trust, &made, GENERATION)
         });
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
-        answer!(self, reply, |ops| ops.mkdir(&who, ino(parent), &name, mode), |made| {
+        change!(self, reply, |ops| ops.mkdir(&who, ino(parent), &name, mode), |made| {
             reply.entry(&trust, &made, GENERATION)
         });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (who, name) = (Who::of(request), name.to_owned());
-        answer!(self, reply, |ops| ops.unlink(&who, ino(parent), &name), |()| reply.ok());
+        change!(self, reply, |ops| ops.unlink(&who, ino(parent), &name), |()| reply.ok());
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (who, name) = (Who::of(request), name.to_owned());
-        answer!(self, reply, |ops| ops.rmdir(&who, ino(parent), &name), |()| reply.ok());
+        change!(self, reply, |ops| ops.rmdir(&who, ino(parent), &name), |()| reply.ok());
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
         let target = Bytes::copy_from_slice(target.as_os_str().as_bytes());
-        answer!(self, reply, |ops| ops.symlink(&who, ino(parent), &name, target), |made| {
+        change!(self, reply, |ops| ops.symlink(&who, ino(parent), &name, target), |made| {
             reply.entry(&trust, &made, GENERATION)
         });
     }
@@ -180,12 +199,12 @@ impl Filesystem for Fs {
     ) {
         let (who, name, to_name) = (Who::of(request), name.to_owned(), to_name.to_owned());
         let (from, to) = (ino(parent), ino(to_parent));
-        answer!(self, reply, |ops| ops.rename(&who, (from, &name), (to, &to_name), flags), |()| reply.ok());
+        change!(self, reply, |ops| ops.rename(&who, (from, &name), (to, &to_name), flags), |()| reply.ok());
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
-        answer!(self, reply, |ops| ops.link(&who, ino(number), ino(parent), &name), |linked| {
+        change!(self, reply, |ops| ops.link(&who, ino(number), ino(parent), &name), |linked| {
             reply.entry(&trust, &linked, GENERATION)
         });
     }
@@ -206,7 +225,7 @@ impl Filesystem for Fs {
         reply: ReplyCreate,
     ) {
         let (who, name, trust) = (Who::of(request), name.to_owned(), self.ops.settings.trust);
-        answer!(self, reply, |ops| ops.create(&who, ino(parent), &name, mode, flags), |(made, handle)| {
+        change!(self, reply, |ops| ops.create(&who, ino(parent), &name, mode, flags), |(made, handle)| {
             reply.created(&trust, &made, GENERATION, handle, file_flags(flags))
         });
     }
@@ -243,11 +262,13 @@ impl Filesystem for Fs {
         let keep_privileges = !write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let bytes = Bytes::copy_from_slice(data);
         let write = Write { handle, offset, bytes, flags: flags.0, keep_privileges };
-        answer!(self, reply, |ops| ops.write(&who, write), |written| reply.written(written));
+        let changes = write.is_synchronous();
+        begin!(self, changes: changes, reply, |ops| ops.write(&who, write), |written| reply.written(written));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        answer!(self, reply, |ops| ops.flush(handle), |()| reply.ok());
+        let changes = self.ops.is_dirty(handle);
+        begin!(self, changes: changes, reply, |ops| ops.flush(handle), |()| reply.ok());
     }
 
     fn release(
@@ -264,7 +285,8 @@ impl Filesystem for Fs {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer!(self, reply, |ops| ops.fsync(handle), |()| reply.ok());
+        let changes = self.ops.is_dirty(handle);
+        begin!(self, changes: changes, reply, |ops| ops.fsync(handle), |()| reply.ok());
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -326,7 +348,7 @@ impl Filesystem for Fs {
         reply: ReplyEmpty,
     ) {
         let (who, name, value) = (Who::of(request), name.to_owned(), value.to_vec());
-        answer!(self, reply, |ops| ops.setxattr(&who, ino(number), name.as_bytes(), &value, flags), |()| reply.ok());
+        change!(self, reply, |ops| ops.setxattr(&who, ino(number), name.as_bytes(), &value, flags), |()| reply.ok());
     }
 
     fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -343,7 +365,7 @@ impl Filesystem for Fs {
 
     fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (who, name) = (Who::of(request), name.to_owned());
-        answer!(self, reply, |ops| ops.removexattr(&who, ino(number), name.as_bytes()), |()| reply.ok());
+        change!(self, reply, |ops| ops.removexattr(&who, ino(number), name.as_bytes()), |()| reply.ok());
     }
 
     fn access(&self, request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
@@ -362,7 +384,7 @@ impl Filesystem for Fs {
         reply: ReplyEmpty,
     ) {
         let who = Who::of(request);
-        answer!(self, reply, |ops| ops.fallocate(&who, ino(number), offset, length, mode), |()| reply.ok());
+        change!(self, reply, |ops| ops.fallocate(&who, ino(number), offset, length, mode), |()| reply.ok());
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -383,7 +405,7 @@ impl Filesystem for Fs {
         reply: ReplyWrite,
     ) {
         let (who, from, to) = (Who::of(request), (ino(from), from_offset), (ino(to), to_offset));
-        answer!(self, reply, |ops| ops.copy_file_range(&who, from, to, length), |copied| reply.written(copied));
+        change!(self, reply, |ops| ops.copy_file_range(&who, from, to, length), |copied| reply.written(copied));
     }
 
     // The kernel keeps the locks itself: it was not asked to hand them over. See the crate's documentation.

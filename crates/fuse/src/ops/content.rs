@@ -41,7 +41,8 @@ impl Ops {
 
     /// `keep_privileges`: the kernel has seen that the writer may leave the set-id bits as they are.
     pub async fn write(&self, who: &Who, write: Write) -> Done<u32> {
-        let Write { handle, offset, bytes, flags, keep_privileges } = write;
+        let is_synchronous = write.is_synchronous();
+        let Write { handle, offset, bytes, flags: _, keep_privileges } = write;
         let length = u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)?;
         debug_assert!(length <= WRITE_BYTES_MAX, "the kernel was told how much it may send");
         let opened = self.handles.get(handle)?;
@@ -49,7 +50,7 @@ impl Ops {
             Opened::File(file) => {
                 let call = if keep_privileges { Call::internal() } else { who.call() };
                 self.files.write(&call, file.ino(), offset, bytes).await?;
-                if flags & (libc::O_SYNC | libc::O_DSYNC) != 0 {
+                if is_synchronous {
                     self.files.fsync(file).await?;
                 }
             }
@@ -57,6 +58,11 @@ impl Ops {
             Opened::Directory(_) => return Err(Errno::EISDIR.into()),
         }
         Ok(length)
+    }
+
+    /// Whether the file has content that is in memory only.
+    pub fn is_dirty(&self, handle: FileHandle) -> bool {
+        self.handles.get(handle).is_ok_and(|opened| matches!(&*opened, Opened::File(file) if file.is_dirty()))
     }
 
     /// Called when a descriptor is closed that may have been written to: the last word on that.
@@ -146,6 +152,13 @@ pub(crate) struct Write {
     pub bytes: Bytes,
     pub flags: i32,
     pub keep_privileges: bool,
+}
+
+impl Write {
+    /// Whether it is to be durable when it is answered.
+    pub fn is_synchronous(&self) -> bool {
+        self.flags & (libc::O_SYNC | libc::O_DSYNC) != 0
+    }
 }
 
 /// Set by the kernel in the flags of an open by execve(2).
