@@ -167,6 +167,11 @@ impl Inner {
     }
 }
 
+/// Closes an index, and its log with it.
+async fn close_index(db: &Db) -> std::result::Result<(), slatedb::Error> {
+    db.close_with_options(slatedb::config::CloseOptions { flush_type: None }).await
+}
+
 fn fenced() -> Error {
     Error::Fenced("another server has opened it".into())
 }
@@ -311,14 +316,14 @@ impl Volume for IndexedVolume {
                 inner.compaction.stop().await;
                 flushed?;
                 // What waits for the bucket is cut off: the next open is as after a crash.
-                tokio::time::timeout(limits::INDEX_CLOSE_MAX, self.close_index()).await.unwrap_or(Ok(()))
+                tokio::time::timeout(limits::INDEX_CLOSE_MAX, close_index(&inner.db)).await.unwrap_or(Ok(()))
             }
             // What still runs may wait for a full disk forever. It can be cut off: the next open is as after a crash.
             Some(reason) => {
                 let close = async {
                     inner.settling.stop().await;
                     inner.compaction.stop().await;
-                    self.close_index().await
+                    close_index(&inner.db).await
                 };
                 tokio::time::timeout(limits::INDEX_CLOSE_MAX, close).await.map_err(|_| reason.clone())?
             }
@@ -333,11 +338,6 @@ impl Volume for IndexedVolume {
 }
 
 impl IndexedVolume {
-    async fn close_index(&self) -> std::result::Result<(), slatedb::Error> {
-        let options = slatedb::config::CloseOptions { flush_type: None };
-        self.inner.db.close_with_options(options).await
-    }
-
     pub fn id(&self) -> VolumeId {
         self.inner.id
     }

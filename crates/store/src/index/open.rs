@@ -86,38 +86,23 @@ impl Store {
     /// Opens a volume, making it if it is new: fences an earlier owner, replays the log's tail, starts background
     /// work. Cost: about 20 small requests to the bucket and the replay of at most [`limits::TAIL_BYTES_MAX`].
     pub async fn open_volume(&self, id: VolumeId) -> Result<Arc<IndexedVolume>> {
-        let components = &self.components;
-        components.gate.check()?;
+        self.components.gate.check()?;
         let root = Path::from(format!("volumes/{id}"));
         let index = root.clone().join("index");
         let (db, shared) = self.open_index(id, &root, &index).await?;
-        let log = shared.log().ok_or_else(|| Error::Closed("the index opened without its log".into()))?;
-        let replayed_from = crate::Position(db.manifest().replay_after_wal_id());
-        let unread = log.files().into_iter().filter(|file| file.start < replayed_from).collect();
-        let epoch = db.manifest().writer_epoch();
-        let (bucket, path) = (Arc::clone(&components.bucket), root.join("segments"));
-        let segments = Segments::open(bucket, path, epoch, log.settled_files()).await?;
-        let inner = Arc::new(Inner {
-            id,
-            db,
-            index: Arc::clone(&self.index),
-            index_path: index.clone(),
-            shared: Arc::clone(&shared),
-            segments,
-            snapshots: self.snapshots(id, &index),
-            cuts: Cuts::default(),
-            clock: Arc::clone(&components.clock),
-            gate: Arc::clone(&components.gate),
-            settling: settle::Settling::new(unread, &components.log),
-            combiner: Default::default(),
-            compaction: Default::default(),
-        });
-        snapshot::load(&inner).await?;
+        let inner = match self.open_rest(id, &root, &index, &db, &shared).await {
+            Ok(inner) => inner,
+            Err(error) => {
+                // Index and log run already. What waits for the bucket is cut off.
+                let _ = tokio::time::timeout(limits::INDEX_CLOSE_MAX, super::close_index(&db)).await;
+                return Err(error);
+            }
+        };
         let place = IndexPlace {
             store: Arc::clone(&self.index) as _,
             path: index,
             clock: self.clock.clone(),
-            random: components.random.clone(),
+            random: self.components.random.clone(),
         };
         inner.compaction.start(&inner, place.clone());
         // A run of short lives must not let the index's top, and with it the tail, grow without bound.
@@ -126,6 +111,41 @@ impl Store {
         }
         tokio::spawn(background(Arc::downgrade(&inner), inner.settling.stopped(), place));
         Ok(Arc::new(IndexedVolume { inner }))
+    }
+
+    /// What a volume has besides its index and log.
+    async fn open_rest(
+        &self,
+        id: VolumeId,
+        root: &Path,
+        index: &Path,
+        db: &Db,
+        shared: &Arc<Shared>,
+    ) -> Result<Arc<Inner>> {
+        let components = &self.components;
+        let log = shared.log().ok_or_else(|| Error::Closed("the index opened without its log".into()))?;
+        let replayed_from = crate::Position(db.manifest().replay_after_wal_id());
+        let unread = log.files().into_iter().filter(|file| file.start < replayed_from).collect();
+        let epoch = db.manifest().writer_epoch();
+        let (bucket, path) = (Arc::clone(&components.bucket), root.clone().join("segments"));
+        let segments = Segments::open(bucket, path, epoch, log.settled_files()).await?;
+        let inner = Arc::new(Inner {
+            id,
+            db: db.clone(),
+            index: Arc::clone(&self.index),
+            index_path: index.clone(),
+            shared: Arc::clone(shared),
+            segments,
+            snapshots: self.snapshots(id, index),
+            cuts: Cuts::default(),
+            clock: Arc::clone(&components.clock),
+            gate: Arc::clone(&components.gate),
+            settling: settle::Settling::new(unread, &components.log),
+            combiner: Default::default(),
+            compaction: Default::default(),
+        });
+        snapshot::load(&inner).await?;
+        Ok(inner)
     }
 
     /// Opens index and log. What a dead server still had under way may get in between two steps of it; the index

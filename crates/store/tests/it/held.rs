@@ -5,6 +5,7 @@ use crate::volumes::{World, dump};
 use anyhow::Result;
 use async_trait::async_trait;
 use ballast_store::{Batch, Volume};
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -17,12 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Manifests that are put while it holds never arrive, nor does their answer.
+/// Manifests that are put while it holds never arrive, nor does their answer. While it hides segments, asking for a list
+/// of them fails.
 #[derive(Debug, Default)]
 struct Held {
     inner: InMemory,
     holds: AtomicBool,
     held: Notify,
+    hides_segments: AtomicBool,
 }
 
 impl std::fmt::Display for Held {
@@ -58,6 +61,11 @@ impl ObjectStore for Held {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        if self.hides_segments.load(Ordering::SeqCst) && prefix.is_some_and(|path| path.as_ref().contains("/segments"))
+        {
+            let error = object_store::Error::Generic { store: "held", source: "no list of segments".into() };
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
         self.inner.list(prefix)
     }
 
@@ -122,5 +130,28 @@ async fn a_tail_over_its_limit_is_flushed_after_a_restart_although_nobody_writes
     assert!(volume.stats().tail_bytes > 5000, "{:?}", volume.stats());
     bucket.holds.store(true, Ordering::SeqCst);
     tokio::time::timeout(Duration::from_secs(60), bucket.held.notified()).await?;
+    Ok(())
+}
+
+/// Index and log are open by then, with tasks and threads of their own.
+#[tokio::test]
+async fn an_open_that_fails_late_leaves_nothing_running() -> Result<()> {
+    for log_in_files in [true, false] {
+        let bucket = Arc::new(Held::default());
+        let world = World::new(log_in_files, 3)?.with_bucket(Arc::<Held>::clone(&bucket));
+        bucket.hides_segments.store(true, Ordering::SeqCst);
+        let failed = world.open().await.map(drop).unwrap_err().to_string();
+        assert!(failed.contains("list segments"), "{failed}");
+        let runtime = tokio::runtime::Handle::current().metrics();
+        let ended = async {
+            while runtime.num_alive_tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await?;
+        assert_eq!(world.open_files()?, Vec::<std::path::PathBuf>::new());
+        bucket.hides_segments.store(false, Ordering::SeqCst);
+        world.open().await?.close().await?;
+    }
     Ok(())
 }
