@@ -140,18 +140,24 @@ impl Files {
 
     /// The inode with the size and the times that are not committed yet.
     pub async fn attributes(&self, ino: Ino) -> Result<Inode> {
+        // In this order: a node that is gone has left what it knew in the inode, and one that is held stays.
+        let node = self.known_node(ino);
         let mut inode = self.inner.tree.inode(ino).await?;
-        self.merge(&mut inode);
+        if let Some(node) = node {
+            node.merge(&mut inode);
+        }
         Ok(inode)
     }
 
-    /// Puts what is not committed yet into the attributes of an inode that came from the tree.
-    pub fn merge(&self, inode: &mut Inode) {
-        if inode.kind == Kind::File {
-            let node = self.inner.nodes.lock().get(&inode.ino).cloned();
-            if let Some(node) = node {
-                node.merge(inode);
-            }
+    /// The same of an inode that came from the tree, which may be older by now than what has been committed since.
+    pub async fn current(&self, inode: Inode) -> Result<Inode> {
+        if inode.kind != Kind::File {
+            return Ok(inode);
+        }
+        match self.attributes(inode.ino).await {
+            // It was removed in between.
+            Err(error) if error.is_gone() => Ok(inode),
+            current => current,
         }
     }
 
@@ -160,7 +166,7 @@ impl Files {
         if inode.kind != Kind::File {
             return 0;
         }
-        let node = self.inner.nodes.lock().get(&inode.ino).cloned();
+        let node = self.known_node(inode.ino);
         let committed = Descriptor::decode(&inode.descriptor).unwrap_or_default().allocated();
         node.map_or(committed, |node| {
             let state = node.state.lock();
@@ -175,15 +181,14 @@ impl Files {
     /// chmod, chown and utimens of an inode of any kind. A time that is set stays as it was set: writes that
     /// came before do not move it when they are flushed.
     pub async fn set_attributes(&self, call: &Call, ino: Ino, set: SetAttributes) -> Result<(Inode, Position)> {
-        let node = self.inner.nodes.lock().get(&ino).cloned();
+        let node = self.known_node(ino);
         let pending = node.as_ref().filter(|_| set.mtime.is_some()).and_then(|node| node.state.lock().mtime.take());
         let done = self.inner.tree.set_attributes(call, ino, set).await;
         if let (Err(_), Some(node), Some(pending)) = (&done, &node, pending) {
             node.state.lock().mtime.get_or_insert(pending);
         }
-        let (mut inode, position) = done?;
-        self.merge(&mut inode);
-        Ok((inode, position))
+        let (inode, position) = done?;
+        Ok((self.current(inode).await?, position))
     }
 
     /// The node of a file, made if need be. Refuses once the volume must not be served any more.

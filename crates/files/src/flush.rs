@@ -25,7 +25,7 @@ use ballast_tree::Inode;
 use ballast_types::Timestamp;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -133,7 +133,8 @@ impl Files {
         if !node.state.lock().unsure {
             return Ok(());
         }
-        let inode = self.inner.tree.inode(node.ino).await?;
+        // Under the inode's lock, which a commit whose flush was dropped holds until it is over.
+        let (inode, _) = self.inner.tree.update(node.ino, &mut |_, _| Ok(())).await?;
         let base = Descriptor::decode(&inode.descriptor)?;
         node.commits.fetch_add(1, Ordering::AcqRel);
         self.forget_rows(node);
@@ -187,9 +188,11 @@ impl Files {
                 found.extend((!block.is_empty()).then(|| (blocks.start, block.allocated())));
                 continue;
             }
-            for (number, value) in self.existing_rows(node, blocks).await? {
-                found.push((number, Block::decode(&value)?.allocated()));
-            }
+            let all = self.visit_rows(node, blocks, |number, block| {
+                found.push((number, block.allocated()));
+                ControlFlow::<()>::Continue(())
+            });
+            all.await?;
         }
         Ok(found)
     }
@@ -280,7 +283,8 @@ impl Files {
         let before = if let Descriptor::Blocks { allocated } = work.base { allocated } else { 0 };
         let allocated = (before + stored).saturating_sub(freed);
         // Without a single row the file may live in its inode again.
-        let descriptor = if allocated == 0 { Descriptor::Empty } else { Descriptor::Blocks { allocated } };
+        let is_empty = allocated == 0 && stored == 0;
+        let descriptor = if is_empty { Descriptor::Empty } else { Descriptor::Blocks { allocated } };
         let ino = node.ino;
         let add = |batch: &mut Batch| {
             deleted.iter().for_each(|(number, _)| batch.delete(Block::key(ino, *number)));
@@ -444,7 +448,7 @@ fn inline(work: &Work) -> Descriptor {
     if content.is_empty() { Descriptor::Empty } else { Descriptor::Inline(Bytes::from(content)) }
 }
 
-/// Ranges of blocks that the overlay zeroes wholly, as far as rows can exist.
+/// Ranges of blocks that the overlay zeroes wholly, as far as rows can exist; in order.
 fn whole_zero_blocks(work: &Work) -> Vec<Range<u64>> {
     let rows_end = work.base_size.div_ceil(BLOCK_BYTES);
     let zeros = work.overlay.iter().filter(|(_, data)| !data).map(|(range, _)| {
@@ -482,11 +486,13 @@ fn touched_blocks(work: &Work, payloads: &Payloads) -> BTreeSet<u64> {
     let mut touched: BTreeSet<u64> = payloads.keys().copied().collect();
     if matches!(work.base, Descriptor::Blocks { .. }) {
         let whole = whole_zero_blocks(work);
+        let goes = |number: &u64| {
+            let at = whole.partition_point(|blocks| blocks.end <= *number);
+            whole.get(at).is_some_and(|blocks| blocks.contains(number))
+        };
         for (range, _) in work.overlay.iter().filter(|(_, data)| !data) {
             let edges = [range.start / BLOCK_BYTES, (range.end - 1) / BLOCK_BYTES];
-            let partly = edges.into_iter().filter(|number| {
-                number * BLOCK_BYTES < work.base_size && !whole.iter().any(|blocks| blocks.contains(number))
-            });
+            let partly = edges.into_iter().filter(|number| number * BLOCK_BYTES < work.base_size && !goes(number));
             touched.extend(partly);
         }
     }

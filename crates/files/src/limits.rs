@@ -30,6 +30,10 @@ pub const FLUSH_START_BYTES: usize = 8 << 20;
 /// Dirty bytes of one file at which its writers wait for the flush.
 pub const FLUSH_WAIT_BYTES: usize = 32 << 20;
 
+/// How long a stop waits for files of which nothing more is written: what waits for room in a bucket that has none would
+/// wait for ever. More than the largest flush takes at some MB/s.
+pub const FLUSH_STALL_MAX: Duration = Duration::from_secs(20);
+
 /// Dirty extents of one file at which its writers wait: bounds the map that holds them.
 pub const EXTENTS_MAX: usize = 16 << 10;
 
@@ -55,6 +59,9 @@ pub const DELETES_PER_COMMIT: usize = 10_000;
 
 /// Rows asked of a scan at once.
 pub const SCAN_ROWS: usize = 1_000;
+
+/// Rows asked of a scan at first: who looks for the next hole has found it in most files.
+pub const SCAN_ROWS_FIRST: usize = 8;
 
 /// Files whose cached rows were forgotten since the last time all were: bounds the map that remembers it.
 pub const EPOCHS_MAX: usize = 64 << 10;

@@ -126,11 +126,16 @@ impl State {
         self.size = size;
     }
 
-    /// Forgets all that is not committed.
-    pub fn discard(&mut self) -> usize {
-        let bytes = self.dirty.bytes();
-        self.dirty = Overlay::default();
-        self.gone = true;
+    /// Forgets all that is not committed: how many bytes that were. Only whoever has the turn does.
+    pub fn revert(&mut self) -> usize {
+        let bytes = std::mem::take(&mut self.dirty).bytes();
+        (self.size, self.mtime, self.dirty_since) = (self.base_size, None, None);
         bytes
+    }
+
+    /// The same, for good.
+    pub fn discard(&mut self) -> usize {
+        self.gone = true;
+        self.revert()
     }
 }

@@ -7,14 +7,14 @@
 use crate::block::{Block, Piece};
 use crate::descriptor::Descriptor;
 use crate::files::NodeRef;
-use crate::limits::{BLOCK_BYTES, MOVED_RETRIES_MAX, READ_AHEAD_BYTES, READS_AT_ONCE, SCAN_ROWS};
+use crate::limits::{BLOCK_BYTES, MOVED_RETRIES_MAX, READ_AHEAD_BYTES, READS_AT_ONCE, SCAN_ROWS, SCAN_ROWS_FIRST};
 use crate::overlay::Cover;
 use crate::{Error, Files, Handle, Result};
-use ballast_store::{Pointer, Value};
+use ballast_store::Pointer;
 use ballast_types::Ino;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -141,20 +141,29 @@ impl Files {
         Ok(block)
     }
 
-    /// The rows of a range of blocks that exist, in order.
-    pub(crate) async fn existing_rows(&self, node: &NodeRef, numbers: Range<u64>) -> Result<Vec<(u64, Value)>> {
+    /// Shows `visit` the blocks of a range that have rows, in order, until it breaks off; what it broke off with.
+    pub(crate) async fn visit_rows<T>(
+        &self,
+        node: &NodeRef,
+        numbers: Range<u64>,
+        mut visit: impl FnMut(u64, Block) -> ControlFlow<T>,
+    ) -> Result<Option<T>> {
         let range =
             ballast_store::KeyRange::new(Block::key(node.ino, numbers.start), Block::key(node.ino, numbers.end));
         let mut scan = self.inner.volume.scan(range).await?;
-        let mut found = Vec::new();
+        // Few at first: it may break off soon.
+        let mut rows_max = SCAN_ROWS_FIRST;
         loop {
-            let rows = scan.next(SCAN_ROWS).await?;
+            let rows = scan.next(rows_max).await?;
             if rows.is_empty() {
-                return Ok(found);
+                return Ok(None);
             }
             for row in rows {
-                found.push((Block::number_of(&row.key)?, row.value));
+                if let ControlFlow::Break(found) = visit(Block::number_of(&row.key)?, Block::decode(&row.value)?) {
+                    return Ok(Some(found));
+                }
             }
+            rows_max = (rows_max * 2).min(SCAN_ROWS);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::descriptor::Descriptor;
 use crate::limits::{BLOCK_BYTES, FILE_BYTES_MAX};
 use crate::{Error, Files, Result};
 use ballast_types::{Call, Ino};
+use std::ops::ControlFlow;
 
 /// What fallocate does with a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ impl Files {
             return Err(Error::TooLarge(end));
         }
         let node = self.node(ino).await?;
+        self.room(&node).await?;
         let now = self.now();
         {
             let mut state = node.state.lock();
@@ -95,27 +97,22 @@ impl Files {
             (Descriptor::Empty, Seek::Hole) | (Descriptor::Inline(_), Seek::Data) => Ok(offset),
             (Descriptor::Inline(_), Seek::Hole) => Ok(size),
             (Descriptor::Blocks { .. }, _) => {
-                let mut found = None;
                 let mut at = offset;
                 let blocks = offset / BLOCK_BYTES..size.div_ceil(BLOCK_BYTES);
-                // A file's rows in one go: 128 KiB of file each, and copying tools ask once per hole.
-                'search: for (number, value) in self.existing_rows(&node, blocks).await? {
-                    for piece in Block::decode(&value)?.pieces() {
+                let visit = |number: u64, block: Block| {
+                    for piece in block.pieces() {
                         let from = number * BLOCK_BYTES + u64::from(piece.start);
                         let to = number * BLOCK_BYTES + u64::from(piece.end());
-                        if to <= at {
-                            continue;
-                        }
                         match what {
-                            Seek::Data => found = Some(from.max(at)),
-                            Seek::Hole if from > at => found = Some(at),
+                            _ if to <= at => {}
+                            Seek::Data => return ControlFlow::Break(from.max(at)),
+                            Seek::Hole if from > at => return ControlFlow::Break(at),
                             Seek::Hole => at = to,
                         }
-                        if found.is_some() {
-                            break 'search;
-                        }
                     }
-                }
+                    ControlFlow::Continue(())
+                };
+                let found = self.visit_rows(&node, blocks, visit).await?;
                 match (found, what) {
                     (Some(found), _) => Ok(found.min(size)),
                     (None, Seek::Hole) => Ok(at.min(size)),

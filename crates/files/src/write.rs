@@ -1,7 +1,9 @@
 //! Writing: into memory, and with fsync to stable storage.
 
 use crate::files::NodeRef;
-use crate::limits::{EXTENTS_MAX, FILE_BYTES_MAX, FLUSH_START_BYTES, FLUSH_WAIT_BYTES, SEGMENT_BYTES_MIN};
+use crate::limits::{
+    EXTENTS_MAX, FILE_BYTES_MAX, FLUSH_STALL_MAX, FLUSH_START_BYTES, FLUSH_WAIT_BYTES, SEGMENT_BYTES_MIN,
+};
 use crate::{Error, Files, Handle, Result};
 use ballast_store::Batch;
 use ballast_tree::{Inode, access};
@@ -56,10 +58,13 @@ impl Files {
     }
 
     /// Returns when there is room for a write to this file.
-    async fn room(&self, node: &NodeRef) -> Result<()> {
+    pub(crate) async fn room(&self, node: &NodeRef) -> Result<()> {
         loop {
             let (waiting, extents) = {
                 let state = node.state.lock();
+                if state.gone {
+                    return Ok(());
+                }
                 (state.dirty.bytes(), state.dirty.extents())
             };
             if waiting >= FLUSH_WAIT_BYTES || extents >= EXTENTS_MAX {
@@ -158,6 +163,24 @@ impl Files {
         result
     }
 
+    /// As [`Files::flush_all`], as long as it gets on: an error when nothing that waits was committed for
+    /// [`FLUSH_STALL_MAX`]. What was not written stays dirty.
+    pub async fn flush_all_in_time(&self) -> Result<()> {
+        let mut flushing = std::pin::pin!(self.flush_all());
+        loop {
+            let before = self.dirty_bytes();
+            match tokio::time::timeout(FLUSH_STALL_MAX, &mut flushing).await {
+                Ok(flushed) => return flushed,
+                Err(_) if self.dirty_bytes() < before => {}
+                Err(_) => {
+                    let seconds = FLUSH_STALL_MAX.as_secs();
+                    let what = format!("{before} bytes of files are not written: no progress for {seconds} s");
+                    return Err(Error::Store(ballast_store::Error::Unavailable { what, source: None }));
+                }
+            }
+        }
+    }
+
     /// Closes a handle. Content of a file that has lost its last name is forgotten rather than flushed.
     pub async fn release(&self, handle: Handle) -> Result<()> {
         let node = handle.node.clone();
@@ -171,7 +194,7 @@ impl Files {
                 let _turn = node.turn.lock().await;
                 let mut state = node.state.lock();
                 if state.opens == 1 {
-                    let forgotten = state.discard();
+                    let forgotten = state.revert();
                     self.inner.budget.moved(forgotten, 0);
                 }
             }

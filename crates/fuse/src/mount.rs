@@ -79,7 +79,7 @@ impl Mount {
         self.tasks.close();
         let _ = tokio::time::timeout(UNMOUNT_PATIENCE, self.tasks.wait()).await;
         self.ops.handles.clear();
-        let flushed = self.files.flush_all().await.map_err(Error::Flush);
+        let flushed = self.files.flush_all_in_time().await.map_err(Error::Flush);
         gone.and(flushed)
     }
 

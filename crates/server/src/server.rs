@@ -145,8 +145,12 @@ impl Server {
                 tracing::warn!("some work did not end in time and is cut off");
             }
         }
-        let flushed = self.engines.files.flush_all().await.context("flush the files");
+        // What an unmount could not write would only be waited for again.
+        let flushed = match unmounted {
+            Ok(()) => self.engines.files.flush_all_in_time().await.context("flush the files"),
+            Err(error) => Err(error),
+        };
         self.opened.close().await?;
-        unmounted.and(flushed)
+        flushed
     }
 }

@@ -1,6 +1,7 @@
 //! Files on a volume in memory: semantics, a model, crashes and concurrency.
 
 mod concurrent;
+mod dropped;
 mod model;
 mod semantics;
 mod shifting;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// See the module. Clones share one volume.
 #[derive(Clone, Debug, Default)]
@@ -18,16 +19,29 @@ pub struct ShiftingVolume {
     /// Where payload was and is no more.
     left: Arc<Mutex<HashSet<Pointer>>>,
     full: Arc<AtomicBool>,
+    /// Held by a test that keeps commits, or payload, waiting.
+    commits: Arc<RwLock<()>>,
+    appends: Arc<RwLock<()>>,
 }
 
 impl ShiftingVolume {
     pub fn crash(&self) -> Self {
-        Self { memory: self.memory.crash(), left: Arc::clone(&self.left), full: Arc::default() }
+        Self { memory: self.memory.crash(), left: Arc::clone(&self.left), ..Self::default() }
     }
 
     /// Whether it refuses commits for want of room.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Commits wait until this is dropped.
+    pub async fn hold_commits(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.commits).write_owned().await
+    }
+
+    /// The same for payload.
+    pub async fn hold_appends(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.appends).write_owned().await
     }
 
     pub fn rows(&self) -> BTreeMap<Bytes, Value> {
@@ -79,6 +93,7 @@ impl Read for ShiftingVolume {
 #[async_trait]
 impl Volume for ShiftingVolume {
     async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
+        let _free = self.appends.read().await;
         self.memory.append_payload(parts).await
     }
 
@@ -87,6 +102,7 @@ impl Volume for ShiftingVolume {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position> {
+        let _free = self.commits.read().await;
         if self.full.load(Ordering::SeqCst) {
             return Err(Error::Exhausted("the disk is full".into()));
         }

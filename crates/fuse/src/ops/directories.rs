@@ -89,20 +89,15 @@ impl Ops {
         })
         .await?;
         for mut line in lines {
-            let attributes = match (&line.name[..], line.ino) {
-                (b"." | b"..", _) => self.shown(directory.inode.clone()),
+            let found = match (&line.name[..], line.ino) {
+                (b"." | b"..", _) => self.shown(directory.inode.clone()).await,
                 (_, INodeNo(u64::MAX)) => {
                     let name = String::from_utf8_lossy(&line.name).into_owned();
-                    match self.lookup_virtual_name(&directory.inode, &name).await {
-                        Ok(attributes) => attributes,
-                        Err(_) => continue,
-                    }
+                    self.lookup_virtual_name(&directory.inode, &name).await
                 }
-                (_, ino) => match self.tree.inode(Ino(ino.0)).await {
-                    Ok(inode) => self.shown(inode),
-                    Err(_) => continue,
-                },
+                (_, ino) => self.getattr(Ino(ino.0)).await,
             };
+            let Ok(attributes) = found else { continue };
             if line.ino.0 == u64::MAX {
                 line.ino = attributes.ino;
             }

@@ -1,6 +1,7 @@
 //! Attributes of inodes.
 
 use super::{Done, Ops};
+use crate::attributes::attributes;
 use crate::virtuals::Numbers;
 use crate::who::{Who, as_caller};
 use ballast_tree::{Access, SetAttributes};
@@ -21,7 +22,8 @@ impl Ops {
         if Numbers::is_virtual(ino.0) {
             return self.virtual_attributes(ino.0).await;
         }
-        Ok(self.shown(self.tree.inode(ino).await?))
+        let inode = self.files.attributes(ino).await?;
+        Ok(attributes(&inode, self.files.allocated(&inode)))
     }
 
     pub async fn setattr(&self, who: &Who, ino: Ino, change: Change) -> Done<FileAttr> {
@@ -43,7 +45,7 @@ impl Ops {
         // Who may give a file to a group, or set its set-group-id bit, depends on all groups of the caller.
         let call = if set.mode.is_some() || set.gid.is_some() { who.call_with_groups() } else { who.call() };
         let (inode, _) = self.files.set_attributes(&call, ino, set).await?;
-        Ok(self.shown(inode))
+        self.shown(inode).await
     }
 
     pub async fn access(&self, who: &Who, ino: Ino, mask: i32) -> Done<()> {

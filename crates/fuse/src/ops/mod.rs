@@ -39,9 +39,9 @@ pub(crate) struct Ops {
 
 impl Ops {
     /// What stat shows, with what is not committed yet.
-    fn shown(&self, mut inode: Inode) -> FileAttr {
-        self.files.merge(&mut inode);
-        attributes(&inode, self.files.allocated(&inode))
+    async fn shown(&self, inode: Inode) -> Done<FileAttr> {
+        let inode = self.files.current(inode).await?;
+        Ok(attributes(&inode, self.files.allocated(&inode)))
     }
 
     /// A change inside a stream or table is not permitted, whatever the tree calls it.

@@ -20,7 +20,7 @@ impl Ops {
             // Virtual children come and go without news.
             Err(ballast_tree::Error::NotADirectory(_)) => self.lookup_virtual(parent, name).await.map(Some),
             Err(ballast_tree::Error::NotFound(_)) => Ok(None),
-            found => Ok(Some(self.shown(found?))),
+            found => self.shown(found?).await.map(Some),
         }
     }
 
@@ -28,12 +28,12 @@ impl Ops {
         let kind = kind_of_mode(mode).ok_or(Errno::EINVAL)?;
         let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
         let new = NewInode { kind, mode: mode & 0o7777, rdev: if device { rdev } else { 0 }, descriptor: Bytes::new() };
-        Ok(self.shown(self.make(who, parent, name, new).await?))
+        self.shown(self.make(who, parent, name, new).await?).await
     }
 
     pub async fn mkdir(&self, who: &Who, parent: Ino, name: &OsStr, mode: u32) -> Done<FileAttr> {
         let new = NewInode { kind: Kind::Directory, mode: mode & 0o7777, rdev: 0, descriptor: Bytes::new() };
-        Ok(self.shown(self.make(who, parent, name, new).await?))
+        self.shown(self.make(who, parent, name, new).await?).await
     }
 
     pub async fn symlink(&self, who: &Who, parent: Ino, name: &OsStr, target: Bytes) -> Done<FileAttr> {
@@ -42,7 +42,7 @@ impl Ops {
             return Err(Errno::ENAMETOOLONG.into());
         }
         let new = NewInode { kind: Kind::Symlink, mode: 0o777, rdev: 0, descriptor: target };
-        Ok(self.shown(self.make(who, parent, name, new).await?))
+        self.shown(self.make(who, parent, name, new).await?).await
     }
 
     pub async fn readlink(&self, ino: Ino) -> Done<Bytes> {
@@ -70,8 +70,7 @@ impl Ops {
             Err(error) => return Err(error),
         };
         let handle = as_caller!(who, call => self.files.open(&call, inode.ino, how))?;
-        let inode = if how.created { inode } else { self.files.attributes(inode.ino).await? };
-        Ok((self.shown(inode), self.handles.add(Opened::File(handle))))
+        Ok((self.shown(inode).await?, self.handles.add(Opened::File(handle))))
     }
 
     async fn make(&self, who: &Who, parent: Ino, name: &OsStr, new: NewInode) -> Done<Inode> {
@@ -86,7 +85,7 @@ impl Ops {
         let entry = name_of(name)?;
         let linked = as_caller!(who, call => self.tree.link(&call, ino, parent, &entry));
         let (inode, _) = self.refuse_inside(parent, linked).await?;
-        Ok(self.shown(inode))
+        self.shown(inode).await
     }
 
     pub async fn unlink(&self, who: &Who, parent: Ino, name: &OsStr) -> Done<()> {

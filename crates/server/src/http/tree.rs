@@ -227,8 +227,7 @@ impl Server {
         if inode.kind == Kind::Symlink {
             details.insert("target".to_owned(), String::from_utf8_lossy(&inode.descriptor).into_owned());
         }
-        let mut inode = inode.clone();
-        self.engines.files.merge(&mut inode);
+        let inode = self.engines.files.current(inode.clone()).await?;
         if inode.kind == Kind::Stream {
             let stream = self.engines.streams.stream(inode.ino).await?;
             details.insert("partitions".to_owned(), stream.partitions().to_string());
