@@ -325,8 +325,8 @@ impl Session {
     }
 
     async fn begin_implicit(&mut self) -> Result<()> {
-        let isolation = self.variables.default_isolation();
-        self.transaction = Some(OpenTransaction::begin(&self.tables.0, isolation, false, true).await?);
+        let (isolation, read_only) = self.begin_modes(&[]);
+        self.transaction = Some(OpenTransaction::begin(&self.tables.0, isolation, read_only, true).await?);
         Ok(())
     }
 

@@ -194,7 +194,8 @@ impl Inner {
         let new = NewInode { kind: Kind::Table, mode: 0o755, rdev: 0, descriptor: Bytes::new() };
         let rows = move |inode: &Inode, batch: &mut Batch| batch.put(keys::schema_key(inode.ino), record.clone());
         let (inode, position) = self.tree.create(call, parent, name, new, &rows).await?;
-        self.open.lock().insert(inode.ino, Arc::new(Table::new(inode.ino, schema)));
+        // Whoever was quicker has opened it already: there is one of it.
+        self.open.lock().entry(inode.ino).or_insert_with(|| Arc::new(Table::new(inode.ino, schema)));
         Ok((inode.ino, position))
     }
 

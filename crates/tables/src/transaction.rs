@@ -13,7 +13,8 @@ use crate::tables::Inner;
 use crate::{Error, Result, limits};
 use async_trait::async_trait;
 use ballast_store::{Batch, Isolation, KeyRange, Pointer, Position, Read, Scan, Transaction, Value as StoredValue};
-use ballast_types::{Call, Ino, Name};
+use ballast_tree::{Access, access};
+use ballast_types::{Call, ErrorKind, Ino, Name};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -50,15 +51,45 @@ pub(crate) struct Touched {
     base: Arc<Schema>,
     /// The schema inside the transaction.
     pub(crate) schema: Arc<Schema>,
-    /// Directory and name of a table that goes with the commit.
-    dropped: Option<(Ino, Name)>,
+    /// Where it is, if it goes with the commit.
+    dropped: Option<Named>,
+}
+
+/// A table, and the name it had.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) ino: Ino,
+    pub(crate) parent: Ino,
+    pub(crate) name: Name,
+}
+
+impl Named {
+    /// Whether the name still leads to the table.
+    async fn holds(&self, tables: &Inner) -> Result<bool> {
+        match tables.tree.lookup(&Call::internal(), self.parent, &self.name).await {
+            Ok(inode) => Ok(inode.ino == self.ino),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// That the table can go: while nothing is written yet, so that nothing is if it cannot.
+    async fn check_drop(&self, tables: &Inner, call: &Call) -> Result<()> {
+        if !self.holds(tables).await? {
+            return Err(Error::Conflict);
+        }
+        let (directory, inode) = (tables.tree.inode(self.parent).await?, tables.tree.inode(self.ino).await?);
+        access::require(&directory, &call.caller, Access::SEARCH)?;
+        access::require_removal(&directory, &inode, &call.caller)?;
+        Ok(access::require_drop(&inode, &call.caller)?)
+    }
 }
 
 pub(crate) struct OpenTransaction {
     volume: Arc<Shared>,
     pub(crate) tables: BTreeMap<Ino, Touched>,
     /// Tables made inside: a rollback drops them again.
-    created: Vec<(Ino, Name)>,
+    created: Vec<Named>,
     locks: Vec<LockNumber>,
     rows: usize,
     bytes: usize,
@@ -124,8 +155,14 @@ impl OpenTransaction {
         })
     }
 
-    pub(crate) fn created(&mut self, parent: Ino, name: Name) {
-        self.created.push((parent, name));
+    pub(crate) fn created(&mut self, table: Named) {
+        self.created.push(table);
+    }
+
+    /// Whether the table of this name goes with the commit.
+    pub(crate) fn drops(&self, parent: Ino, name: &Name) -> bool {
+        let mut dropped = self.tables.values().filter_map(|touched| touched.dropped.as_ref());
+        dropped.any(|dropped| dropped.parent == parent && dropped.name == *name)
     }
 
     pub(crate) fn alter(&mut self, view: &View, schema: Schema) {
@@ -133,7 +170,7 @@ impl OpenTransaction {
     }
 
     pub(crate) fn drop_table(&mut self, view: &View, parent: Ino, name: Name) {
-        self.touch(view).dropped = Some((parent, name));
+        self.touch(view).dropped = Some(Named { ino: view.ino(), parent, name });
     }
 
     /// Writes what a statement has decided.
@@ -157,12 +194,12 @@ impl OpenTransaction {
         Ok(())
     }
 
-    /// Takes everything back. Tables made inside are dropped.
+    /// Takes everything back. Tables made inside are dropped, unless somebody else has put rows into them meanwhile.
     pub(crate) async fn rollback(self, tables: &Inner, call: &Call) {
         self.volume.0.write().await.take();
-        for (parent, name) in self.created {
-            if let Err(error) = tables.tree.remove_directory(call, parent, &name).await {
-                tracing::warn!(%name, %error, "a table made in a transaction outlived its rollback");
+        for made in self.created {
+            if let Err(error) = take_back(tables, call, &made).await {
+                tracing::warn!(name = %made.name, %error, "a table made in a transaction outlived its rollback");
             }
         }
     }
@@ -170,7 +207,7 @@ impl OpenTransaction {
     /// Commits; the position to wait for. On an error nothing is written.
     pub(crate) async fn commit(mut self, tables: &Arc<Inner>, call: &Call) -> Result<Position> {
         let volume = self.volume.0.write().await.take().ok_or_else(over)?;
-        let written = self.publish(tables, volume).await;
+        let written = self.publish(tables, call, volume).await;
         let position = match written {
             Ok(position) => position,
             Err(error) => {
@@ -183,20 +220,26 @@ impl OpenTransaction {
             if touched.schema.generation != touched.base.generation {
                 purge_later(tables, touched.table.ino, touched.base.generation);
             }
-            if let Some((parent, name)) = &touched.dropped {
-                last = last.max(tables.tree.remove_directory(call, *parent, name).await?);
+            let Some(Named { parent, name, .. }) = &touched.dropped else { continue };
+            match tables.tree.remove_directory(call, *parent, name).await {
+                Ok(position) => last = last.max(position),
+                // The rest is committed, and nobody may take this for its failure.
+                Err(error) => tracing::warn!(%name, %error, "a table outlived the transaction that dropped it"),
             }
         }
         Ok(last)
     }
 
-    async fn publish(&mut self, tables: &Inner, volume: Box<dyn Transaction>) -> Result<Position> {
+    async fn publish(&mut self, tables: &Inner, call: &Call, volume: Box<dyn Transaction>) -> Result<Position> {
         let mut extra = Batch::new();
         for touched in self.tables.values().filter(|touched| touched.is_altered()) {
             extra.put(keys::schema_key(touched.table.ino), schema_record::encode(&touched.schema)?);
             if touched.schema.generation != touched.base.generation {
                 extra.put(keys::leftover_key(touched.table.ino, touched.base.generation), Bytes::new());
             }
+        }
+        for dropped in self.tables.values().filter_map(|touched| touched.dropped.as_ref()) {
+            dropped.check_drop(tables, call).await?;
         }
         if self.rows == 0 && extra.is_empty() {
             return Ok(self.started);
@@ -228,6 +271,23 @@ impl Touched {
     fn is_altered(&self) -> bool {
         !Arc::ptr_eq(&self.base, &self.schema)
     }
+}
+
+/// Drops a table that was made in a transaction.
+async fn take_back(tables: &Inner, call: &Call, made: &Named) -> Result<()> {
+    let table = tables.table(made.ino).await?;
+    // Whoever is committing rows into it has them in, and nobody else begins to.
+    let _gate = table.gate.write().await;
+    if !made.holds(tables).await? {
+        return Ok(());
+    }
+    let mut rows = tables.volume.scan(keys::table_range(made.ino)).await?;
+    if !rows.next(1).await?.is_empty() {
+        tracing::warn!(name = %made.name, "a table made in a transaction outlives its rollback: others have filled it");
+        return Ok(());
+    }
+    tables.tree.remove_directory(call, made.parent, &made.name).await?;
+    Ok(())
 }
 
 /// Removes a truncated table's old rows in the background; a crash leaves them to the sweep at the next start.

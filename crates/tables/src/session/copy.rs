@@ -185,13 +185,11 @@ impl Session {
         let listed: Vec<ast::ObjectName> = columns.iter().map(|column| vec![column.clone()].into()).collect();
         let positions = insert_columns(&view, &listed)?;
         let defaults = defaults(&view)?;
+        self.refuse_if_read_only("COPY FROM")?;
         let own = self.transaction.is_none();
         if own {
             let isolation = self.variables.default_isolation();
             self.transaction = Some(OpenTransaction::begin(&self.tables.0, isolation, false, true).await?);
-        }
-        if self.transaction.as_ref().is_some_and(|open| open.read_only) {
-            return Err(Error::ReadOnly("COPY FROM"));
         }
         self.enter(&view, Access::WRITE).await?;
         let header_left = format.header;

@@ -9,7 +9,7 @@ use crate::sql::expression::Context;
 use crate::sql::fold;
 use crate::sql::plan::write::compile_default;
 use crate::table::View;
-use crate::transaction::{OpenTransaction, purge_later};
+use crate::transaction::{Named, OpenTransaction, purge_later};
 use crate::{Error, Result, Type, Value};
 use ballast_tree::Rename;
 use ballast_tree::access::Access;
@@ -147,21 +147,22 @@ impl Session {
         }
         let schema = self.new_schema(create)?;
         let (parent, name, shown) = self.place(&create.name).await?;
-        if let Some(open) = &self.transaction
-            && open.read_only
-        {
-            return Err(Error::ReadOnly("CREATE TABLE"));
-        }
+        self.refuse_if_read_only("CREATE TABLE")?;
         self.end_begins();
         match self.tables.0.create(&self.call, parent, &name, schema).await {
-            Ok((_, position)) => {
+            Ok((ino, position)) => {
                 match &mut self.transaction {
-                    Some(open) => open.created(parent, name),
+                    Some(open) => open.created(Named { ino, parent, name }),
                     None => self.durable(position).await?,
                 }
                 Ok(done)
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if self.transaction.as_ref().is_some_and(|open| open.drops(parent, &name)) {
+                    return Err(Error::Unsupported(format!(
+                        "\"{shown}\" is dropped by this transaction, and can be made again after its COMMIT"
+                    )));
+                }
                 if !create.if_not_exists {
                     return Err(Error::DuplicateTable(shown));
                 }
@@ -225,8 +226,8 @@ impl Session {
             Err(error) => return Err(error),
         };
         let (parent, last, _) = self.place(name).await?;
+        self.refuse_if_read_only("DROP TABLE")?;
         match &mut self.transaction {
-            Some(open) if open.read_only => Err(Error::ReadOnly("DROP TABLE")),
             Some(open) => {
                 open.drop_table(&view, parent, last);
                 Ok(())
@@ -357,10 +358,8 @@ impl Session {
     /// Changes a schema: now, or with the open transaction.
     async fn change(&mut self, view: &View, change: impl Fn(&Schema) -> Result<Schema>) -> Result<()> {
         let next = change(&view.schema)?;
+        self.refuse_if_read_only("ALTER TABLE")?;
         if let Some(open) = &mut self.transaction {
-            if open.read_only {
-                return Err(Error::ReadOnly("ALTER TABLE"));
-            }
             open.touch(view);
             open.alter(view, next);
             return Ok(());
@@ -378,6 +377,7 @@ impl Session {
         if self.transaction.is_some() {
             return Err(Error::ActiveTransaction("ALTER TABLE RENAME TO"));
         }
+        self.refuse_if_read_only("ALTER TABLE")?;
         let (ast::RenameTableNameKind::To(to) | ast::RenameTableNameKind::As(to)) = to;
         let (old_parent, old_name, _) = self.place(from).await?;
         let parts = crate::sql::name_parts(to)?;

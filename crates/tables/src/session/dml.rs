@@ -52,13 +52,7 @@ impl Session {
             Plan::Update(_) => "UPDATE",
             _ => "DELETE",
         };
-        let read_only = match &self.transaction {
-            Some(open) => open.read_only,
-            None => self.begin_modes(&[]).1,
-        };
-        if read_only {
-            return Err(Error::ReadOnly(verb));
-        }
+        self.refuse_if_read_only(verb)?;
         self.enter(view, right).await?;
         let outcome = if self.transaction.is_some() {
             Box::pin(self.write_in_transaction(plan, types, parameters)).await?

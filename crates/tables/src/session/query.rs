@@ -55,8 +55,14 @@ impl Session {
         };
         let limit = number(&select.limit, "LIMIT")?.unwrap_or(usize::MAX);
         let mut skip = number(&select.offset, "OFFSET")?.unwrap_or(0);
-        let reading = self.present();
-        let rows = match select.access.find(view, &context)? {
+        let found = select.access.find(view, &context)?;
+        let several = matches!(&found, Found::Points(keys) if keys.len() > 1);
+        let reading = match self.transaction {
+            // All of them as of one instant.
+            None if several => tables.volume.cut().await?,
+            _ => self.present(),
+        };
+        let rows = match found {
             Found::Points(keys) => {
                 let mut rows = Vec::with_capacity(keys.len());
                 let mut seen = Position::default();

@@ -363,6 +363,15 @@ impl Session {
         }
     }
 
+    /// An error if nothing may be changed: in this transaction, or by default outside of one.
+    pub(super) fn refuse_if_read_only(&self, what: &'static str) -> Result<()> {
+        let read_only = match &self.transaction {
+            Some(open) => open.read_only,
+            None => self.variables.is_read_only(),
+        };
+        if read_only { Err(Error::ReadOnly(what)) } else { Ok(()) }
+    }
+
     pub(super) fn begin_modes(&self, list: &[ast::TransactionMode]) -> (Isolation, bool) {
         let (isolation, read_only) = modes(list);
         let isolation = isolation.unwrap_or_else(|| self.variables.default_isolation());

@@ -149,6 +149,10 @@ async fn rights_are_those_of_the_tree() {
         assert!(matches!(bob.fails(sql).await, Error::Denied(_)), "{sql}");
     }
     assert_eq!(bob.fails("DROP TABLE t").await.kind(), ballast_types::ErrorKind::Denied);
+    bob.run("CREATE TABLE own (id int PRIMARY KEY)").await;
+    bob.run("BEGIN; INSERT INTO own VALUES (1); DROP TABLE t").await;
+    assert_eq!(bob.fails("COMMIT").await.kind(), ballast_types::ErrorKind::Denied);
+    assert_eq!(bob.run("SELECT count(*) FROM own").await, ["0"], "a commit is refused whole");
     let table = database.tree.resolve(&Call::new(owner.clone()), &TreePath::parse("/home/t").unwrap()).await.unwrap();
     let closed = ballast_tree::SetAttributes { mode: Some(0o700), ..Default::default() };
     database.tree.set_attributes(&Call::new(owner), table.ino, closed).await.unwrap();

@@ -19,6 +19,9 @@ async fn keys_are_found_however_the_condition_spells_them() {
     for (condition, rows) in [
         ("a = 2 AND b = 'y'", vec!["21"]),
         ("'y' = b AND a = 1 + 1", vec!["21"]),
+        ("a = 2 AND b IN ('x', 'y') AND b = 'y'", vec!["21"]),
+        ("a = 2 AND b = 'x' AND b = 'y'", vec![]),
+        ("b = 'x' AND a IN (1, 2) AND a = 2", vec!["20"]),
         ("a IN (3, 1) AND b = 'x'", vec!["10", "30"]),
         ("(a = 2 AND b = 'x') AND v = 99", vec![]),
         ("a = 2", vec!["20", "21"]),

@@ -150,7 +150,58 @@ async fn a_read_only_transaction_does_not_write() {
     assert!(matches!(one.fails("DELETE FROM t").await, Error::ReadOnly(_)));
     one.run("ROLLBACK").await;
     one.run("SET default_transaction_read_only = on").await;
-    assert!(matches!(one.fails("DELETE FROM t WHERE id = 1").await, Error::ReadOnly(_)));
+    for statement in [
+        "DELETE FROM t WHERE id = 1",
+        "INSERT INTO t VALUES (8, 80); INSERT INTO t VALUES (9, 90)",
+        "CREATE TABLE more (id int PRIMARY KEY)",
+        "DROP TABLE t",
+        "TRUNCATE t",
+        "ALTER TABLE t RENAME TO u",
+        "COPY t FROM STDIN",
+    ] {
+        assert!(matches!(one.fails(statement).await, Error::ReadOnly(_)), "{statement}");
+    }
+    assert_eq!(one.run("SELECT count(*) FROM t").await, ["2"]);
+}
+
+/// Two who set up the same tables at once: the first fails.
+#[tokio::test]
+async fn a_rollback_leaves_a_table_in_which_others_have_rows() {
+    let (_database, mut one, mut two) = filled().await;
+    one.run("BEGIN; CREATE TABLE IF NOT EXISTS made (id int PRIMARY KEY)").await;
+    one.run("INSERT INTO made VALUES (1)").await;
+    two.run("CREATE TABLE IF NOT EXISTS made (id int PRIMARY KEY)").await;
+    two.run("INSERT INTO made VALUES (2)").await;
+    one.run("ROLLBACK").await;
+    assert_eq!(two.run("SELECT id FROM made").await, ["2"]);
+    // Nor is another table of the name taken for it.
+    one.run("BEGIN; CREATE TABLE other (id int PRIMARY KEY)").await;
+    two.run("ALTER TABLE other RENAME TO kept; CREATE TABLE other (id int PRIMARY KEY)").await;
+    one.run("ROLLBACK").await;
+    assert_eq!(two.run("SELECT count(*) FROM kept").await, ["0"]);
+    assert_eq!(two.run("SELECT count(*) FROM other").await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_drop_that_came_too_late_takes_nothing_else_of_its_transaction() {
+    let (_database, mut one, mut two) = filled().await;
+    one.run("CREATE TABLE b (id int PRIMARY KEY)").await;
+    one.run("BEGIN; INSERT INTO t VALUES (3, 30); DROP TABLE b").await;
+    two.run("ALTER TABLE b RENAME TO old; CREATE TABLE b (id int PRIMARY KEY)").await;
+    assert!(matches!(one.fails("COMMIT").await, Error::Conflict));
+    assert_eq!(two.run("SELECT count(*) FROM t").await, ["2"]);
+    assert_eq!(two.run("SELECT count(*) FROM b").await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_table_is_not_made_again_by_the_transaction_that_drops_it() {
+    let (_database, mut one, _two) = filled().await;
+    for create in ["CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE IF NOT EXISTS t (id int PRIMARY KEY)"] {
+        one.run("BEGIN; DROP TABLE t").await;
+        assert!(matches!(one.fails(create).await, Error::Unsupported(_)), "{create}");
+        one.run("ROLLBACK").await;
+    }
+    assert_eq!(one.run("SELECT count(*) FROM t").await, ["2"]);
 }
 
 #[tokio::test]

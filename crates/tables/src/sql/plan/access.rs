@@ -47,7 +47,8 @@ impl Access {
             // What the points already say need not be checked again.
             for point in &points {
                 let used = conjuncts.iter().position(|part| Candidates::of(part, point.column).is_some());
-                used.map(|at| conjuncts.swap_remove(at));
+                // In their order: of several for one column, the first is the one that was used.
+                used.map(|at| conjuncts.remove(at));
             }
             let keys = Keys::Points(points.into_iter().map(|point| point.expressions).collect());
             return Self { keys, filter: join(conjuncts) };
