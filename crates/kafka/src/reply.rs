@@ -16,6 +16,9 @@ pub(crate) enum Hangup {
     Unreadable { key: i16, version: i16 },
     #[error("an answer of kind {key} and version {version} cannot be written: {text}")]
     Unwritable { key: i16, version: i16, text: String },
+    /// The protocol has no place for the error in this answer, and what is there would be taken for all there is.
+    #[error("a request of kind {key} cannot be answered: {text}")]
+    Unanswerable { key: i16, text: String },
 }
 
 /// The bytes of an answer behind its length: in pieces, so that record batches are not copied.

@@ -34,9 +34,10 @@ pub enum Error {
     /// A newer producer with the same id has taken over.
     #[error("the producer's epoch {got} is older than {current}")]
     FencedProducer { got: i16, current: i16 },
-    /// The producer's state has expired, and its batch is not the first of a new epoch.
-    #[error("nothing is known of producer {0}")]
-    UnknownProducer(i64),
+    /// The producer's state has expired, and its batch is not the first of a new epoch. Where the partition's records
+    /// begin tells a producer that it may begin anew.
+    #[error("nothing is known of producer {producer}")]
+    UnknownProducer { producer: i64, log_start: i64 },
 
     #[error("the group name {0:?} cannot be")]
     InvalidGroup(String),
@@ -88,7 +89,7 @@ impl Error {
             Self::OffsetOutOfRange { .. } | Self::DamagedBatch(_) | Self::InvalidBatch(_) => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } | Self::InvalidGroup(_) | Self::InconsistentProtocol => ErrorKind::Invalid,
             Self::InvalidSessionTimeout(_) | Self::OffsetMetadataTooLong => ErrorKind::Invalid,
-            Self::OutOfOrderSequence { .. } | Self::UnknownProducer(_) | Self::UnknownMember => ErrorKind::Conflict,
+            Self::OutOfOrderSequence { .. } | Self::UnknownProducer { .. } | Self::UnknownMember => ErrorKind::Conflict,
             Self::MemberIdRequired(_) | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Conflict,
             Self::GroupNotEmpty(_) | Self::GroupSubscribed => ErrorKind::Conflict,
             Self::FencedProducer { .. } | Self::FencedInstance => ErrorKind::Fenced,

@@ -97,3 +97,7 @@ pub const SESSION_TIMEOUT_MAX_MS: i64 = 1_800_000;
 
 /// The offsets of a group without members are kept for so long: Kafka's `offsets.retention.minutes`.
 pub const OFFSETS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The age at which an offset of a group with members counts as new again. A day less is kept then, at most, of a group
+/// that loses its members.
+pub const OFFSETS_REFRESH: Duration = Duration::from_secs(24 * 3600);

@@ -2,7 +2,7 @@
 
 use super::{Client, text};
 use crate::codes::{code, number};
-use crate::reply::To;
+use crate::reply::{Hangup, To};
 use ballast_streams::batch::LEADER_EPOCH;
 use ballast_streams::{Settings, Stream};
 use ballast_types::ErrorKind;
@@ -19,7 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 impl Client {
-    pub(super) async fn metadata(&self, to: To, request: MetadataRequest) -> MetadataResponse {
+    pub(super) async fn metadata(&self, to: To, request: MetadataRequest) -> Result<MetadataResponse, Hangup> {
         let settings = &self.broker.settings;
         let broker = MetadataResponseBroker::default()
             .with_node_id(BrokerId(settings.node))
@@ -42,10 +42,10 @@ impl Client {
                     let named = listed.into_iter().filter_map(|listed| Some((listed.stream, listed.name?)));
                     response.topics.extend(named.map(|(stream, name)| self.topic(to, &stream, text(name))));
                 }
-                Err(error) => tracing::warn!(%error, "the streams cannot be listed"),
+                Err(error) => return Err(Hangup::Unanswerable { key: to.key, text: error.to_string() }),
             },
         }
-        response
+        Ok(response)
     }
 
     /// One topic that was asked for, by name or by id.

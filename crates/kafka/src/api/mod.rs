@@ -86,7 +86,7 @@ impl Client {
             ApiKey::Produce => return self.produce(to, decode!(ProduceRequest)).await,
             ApiKey::Fetch => self.fetch(to, decode!(FetchRequest)).await,
             ApiKey::ListOffsets => to.ready(&self.list_offsets(to, decode!(ListOffsetsRequest)).await),
-            ApiKey::Metadata => to.ready(&self.metadata(to, decode!(MetadataRequest)).await),
+            ApiKey::Metadata => to.ready(&self.metadata(to, decode!(MetadataRequest)).await?),
             ApiKey::OffsetCommit => to.ready(&self.offset_commit(decode!(OffsetCommitRequest)).await),
             ApiKey::OffsetFetch => to.ready(&self.offset_fetch(to, decode!(OffsetFetchRequest)).await),
             ApiKey::FindCoordinator => to.ready(&self.find_coordinator(to, decode!(FindCoordinatorRequest))),

@@ -5,9 +5,10 @@ use crate::keys::{group, offset};
 use crate::partition::PartitionId;
 use crate::streams::{Inner, Streams};
 use crate::{Error, Result, limits};
-use ballast_store::{Batch, Space};
+use ballast_store::{Batch, Isolation, Row, Space};
 use ballast_types::ErrorKind;
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How far a group has read a partition.
@@ -81,8 +82,13 @@ impl Streams {
             let last_page = rows.len() < limits::DELETE_ROWS;
             for row in rows {
                 let Some(id) = offset::parse(&row.key) else { continue };
-                if found.len() < limits::LIST_MAX && self.stream(id.ino).await.is_ok() {
-                    found.push((id, CommittedOffset::decode(&row.value.bytes)?));
+                if found.len() >= limits::LIST_MAX {
+                    continue;
+                }
+                match self.stream(id.ino).await {
+                    Ok(_) => found.push((id, CommittedOffset::decode(&row.value.bytes)?)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
                 }
             }
             if last_page {
@@ -145,31 +151,34 @@ impl Inner {
 
 impl super::Groups {
     /// Forgets the offsets of groups that have had no members and no commits for long, and of streams that are gone.
+    /// Those of groups with members are made young again now and then: a partition without records has no commits, and
+    /// must not lose its offset when the group is empty for a moment.
     pub(crate) async fn expire(&self, inner: &Inner) -> Result<()> {
-        let retention = i64::try_from(limits::OFFSETS_RETENTION.as_millis()).unwrap_or(i64::MAX);
-        let before_ms = inner.now_ms().saturating_sub(retention);
+        let now_ms = inner.now_ms();
+        let before = |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         // Per group: whether any offset has to stay.
         let mut keeps: HashMap<String, bool> = HashMap::new();
         let mut scan = inner.volume.scan(Space::StreamOffset.range(&[])).await?;
         loop {
             let rows = scan.next(limits::DELETE_ROWS).await?;
             let last_page = rows.len() < limits::DELETE_ROWS;
-            let mut batch = Batch::new();
+            let mut changes = Vec::new();
             for row in rows {
                 let (Some(id), Some(name)) = (offset::parse(&row.key), offset::parse_group(&row.key)) else { continue };
                 let committed = CommittedOffset::decode(&row.value.bytes)?;
                 let alive = self.find(name).is_some_and(|group| group.state.lock().has_members());
                 let gone = inner.stream(id.ino).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-                if gone || (!alive && committed.committed_ms < before_ms) {
-                    batch.delete(row.key.clone());
+                if gone || (!alive && committed.committed_ms < before(limits::OFFSETS_RETENTION)) {
                     keeps.entry(name.to_owned()).or_insert(false);
+                    changes.push((row, None));
                 } else {
                     keeps.insert(name.to_owned(), true);
+                    if alive && committed.committed_ms < before(limits::OFFSETS_REFRESH) {
+                        changes.push((row, Some(CommittedOffset { committed_ms: now_ms, ..committed })));
+                    }
                 }
             }
-            if !batch.is_empty() {
-                inner.volume.commit(batch).await?;
-            }
+            change_unless_committed(inner, changes).await?;
             if last_page {
                 break;
             }
@@ -183,5 +192,26 @@ impl super::Groups {
             }
         }
         Ok(())
+    }
+}
+
+/// Changes offsets that are still as they were read. A commit that gets in between stays: the rest waits for the next tick.
+async fn change_unless_committed(inner: &Inner, changes: Vec<(Row, Option<CommittedOffset>)>) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let transaction = inner.volume.begin(Isolation::Snapshot).await?;
+    for (Row { key, value }, next) in changes {
+        if transaction.get(&key).await?.is_none_or(|now| now.bytes != value.bytes) {
+            continue;
+        }
+        match next {
+            Some(next) => transaction.put(key, next.encode().into())?,
+            None => transaction.delete(key)?,
+        }
+    }
+    match transaction.commit(Batch::new()).await {
+        Ok(_) | Err(ballast_store::Error::Conflict) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -192,11 +192,12 @@ async fn place(inner: &Inner, work: Work, settings: &Settings, batch: &mut Batch
     let mut batches = SmallVec::new();
     let mut max_timestamp = -1;
     let mut next_offset = writer.next_offset;
+    let log_start = partition.shared.lock().log_start;
     for produced in work.batches {
         let header = produced.header;
         if header.is_idempotent() {
             let known = known_producer(inner, work.id, &mut writer, &mut producers, header.producer_id).await?;
-            if let Verdict::Repeated(batch) = judge(known, &header)? {
+            if let Verdict::Repeated(batch) = judge(known, &header, log_start)? {
                 repeated.get_or_insert(batch);
                 continue;
             }
@@ -209,7 +210,6 @@ async fn place(inner: &Inner, work: Work, settings: &Settings, batch: &mut Batch
     }
     let base_offset = repeated.map_or(writer.next_offset, |batch| batch.base_offset);
     let append_ms = repeated.map_or(append_ms, |batch| (batch.timestamp >= 0).then_some(batch.timestamp));
-    let log_start = partition.shared.lock().log_start;
     let appended = Appended { base_offset, log_start, append_ms };
     let row = match batches.is_empty() {
         true => None,

@@ -134,7 +134,7 @@ async fn a_producer_that_repeats_itself_is_recognised_also_after_a_crash() {
         }
         assert!(matches!(world.append(id, &batch(8)).await, Err(Error::OutOfOrderSequence { got: 8, last: 5 })));
         let unknown = BatchBuilder::new().producer(10, 0, 5);
-        assert!(matches!(world.append(id, &unknown).await, Err(Error::UnknownProducer(10))));
+        assert!(matches!(world.append(id, &unknown).await, Err(Error::UnknownProducer { producer: 10, .. })));
         assert_eq!(world.fetch(id, 6, 1).await.unwrap().high_watermark, 6);
         if !restart {
             world = world.crash().await;

@@ -17,7 +17,7 @@ fn request(member: &str) -> JoinRequest {
     }
 }
 
-async fn join(world: &World, member: &str) -> ballast_streams::Joined {
+pub async fn join(world: &World, member: &str) -> ballast_streams::Joined {
     world.streams.join("g", request(member)).unwrap().await.unwrap().unwrap()
 }
 

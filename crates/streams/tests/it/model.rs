@@ -194,7 +194,7 @@ async fn produce(
         model.producers.entry(producer).or_default().push((sequence, records, base));
         prop_assert_eq!(result.unwrap().base_offset, base);
     } else if sent.is_empty() {
-        prop_assert!(matches!(result, Err(Error::UnknownProducer(_))));
+        prop_assert!(matches!(result, Err(Error::UnknownProducer { .. })), "unknown");
     } else {
         prop_assert!(matches!(result, Err(Error::OutOfOrderSequence { .. })), "out of order");
     }

@@ -1,8 +1,9 @@
 //! Deleting by hand, by age and by size.
 
+use crate::groups::join;
 use crate::world::{World, batches, id};
 use ballast_streams::testing::BatchBuilder;
-use ballast_streams::{Cleanup, CommittedOffset, Error, Membership, OffsetAt, PartitionId, Settings};
+use ballast_streams::{Cleanup, CommittedOffset, Error, Membership, OffsetAt, PartitionId, Settings, SyncRequest};
 use std::time::Duration;
 
 async fn filled(settings: Settings) -> (World, PartitionId) {
@@ -84,7 +85,7 @@ async fn silent_producers_are_forgotten_and_active_ones_are_not() {
     world.append(id, &batch(2, 0)).await.unwrap();
     world.clock.advance(Duration::from_secs(1));
     world.streams.retain().await.unwrap();
-    assert!(matches!(world.append(id, &batch(1, 1)).await, Err(Error::UnknownProducer(1))));
+    assert!(matches!(world.append(id, &batch(1, 1)).await, Err(Error::UnknownProducer { producer: 1, .. })));
     world.append(id, &batch(2, 1)).await.unwrap();
 }
 
@@ -104,4 +105,27 @@ async fn offsets_of_dead_groups_and_dropped_streams_go() {
     assert!(world.streams.retain().await.unwrap().complete);
     let groups: Vec<String> = world.streams.list_groups().await.unwrap().into_iter().map(|group| group.name).collect();
     assert_eq!(groups, ["new"]);
+}
+
+/// Its partition has no records, so its members have nothing to commit.
+#[tokio::test(start_paused = true)]
+async fn offsets_of_a_quiet_group_outlive_a_moment_without_members() {
+    let world = World::new().await;
+    let stream = world.stream("s", 1).await;
+    let joined = join(&world, "").await;
+    let membership = Membership { member: joined.member.clone(), instance: None, generation: joined.generation };
+    let sync = SyncRequest { membership: membership.clone(), ..SyncRequest::default() };
+    world.streams.sync("g", sync).unwrap().await.unwrap().unwrap();
+    let offset = CommittedOffset { offset: 5, ..CommittedOffset::default() };
+    world.streams.commit_offsets("g", &membership, vec![(id(&stream, 0), offset)]).await.unwrap();
+    let committed = async || world.streams.committed_offset("g", id(&stream, 0)).await.unwrap().map(|it| it.offset);
+    world.clock.advance(Duration::from_secs(8 * 24 * 3600));
+    world.streams.retain().await.unwrap();
+    // The session ends, for want of heartbeats.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.streams.retain().await.unwrap();
+    assert_eq!(committed().await, Some(5));
+    world.clock.advance(Duration::from_secs(7 * 24 * 3600 + 1));
+    world.streams.retain().await.unwrap();
+    assert_eq!(committed().await, None);
 }
