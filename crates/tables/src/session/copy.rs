@@ -10,7 +10,6 @@ use crate::sql::expression::{Context, Expression};
 use crate::sql::plan::write::{defaults, insert_columns};
 use crate::sql::plan::{OutputColumn, Plan};
 use crate::table::View;
-use crate::transaction::OpenTransaction;
 use crate::value::text;
 use crate::{Error, Result, Row, Type, Value, limits};
 use ballast_tree::access::Access;
@@ -188,8 +187,7 @@ impl Session {
         self.refuse_if_read_only("COPY FROM")?;
         let own = self.transaction.is_none();
         if own {
-            let isolation = self.variables.default_isolation();
-            self.transaction = Some(OpenTransaction::begin(&self.tables.0, isolation, false, true).await?);
+            self.begin_implicit().await?;
         }
         self.enter(&view, Access::WRITE).await?;
         let header_left = format.header;

@@ -272,8 +272,11 @@ impl Session {
                 isolation_name(open.unwrap_or_else(|| self.variables.default_isolation())).to_owned()
             }
             "transaction_read_only" => {
-                let open = self.transaction.as_ref().map(|open| open.read_only);
-                if open.unwrap_or_else(|| self.variables.is_read_only()) { "on".into() } else { "off".into() }
+                if self.is_read_only() {
+                    "on".into()
+                } else {
+                    "off".into()
+                }
             }
             other => {
                 let value = self.variables.get(other);
@@ -363,13 +366,13 @@ impl Session {
         }
     }
 
-    /// An error if nothing may be changed: in this transaction, or by default outside of one.
+    /// Whether nothing may be changed: in this transaction, or by default outside of one.
+    fn is_read_only(&self) -> bool {
+        self.transaction.as_ref().map_or_else(|| self.variables.is_read_only(), |open| open.read_only)
+    }
+
     pub(super) fn refuse_if_read_only(&self, what: &'static str) -> Result<()> {
-        let read_only = match &self.transaction {
-            Some(open) => open.read_only,
-            None => self.variables.is_read_only(),
-        };
-        if read_only { Err(Error::ReadOnly(what)) } else { Ok(()) }
+        if self.is_read_only() { Err(Error::ReadOnly(what)) } else { Ok(()) }
     }
 
     pub(super) fn begin_modes(&self, list: &[ast::TransactionMode]) -> (Isolation, bool) {
