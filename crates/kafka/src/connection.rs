@@ -8,11 +8,12 @@
 use crate::api;
 use crate::frame;
 use crate::limits;
-use crate::reply::{Pending, Reply};
+use crate::reply::Pending;
 use crate::server::Broker;
 use ballast_runtime::Shutdown;
 use bytes::Bytes;
 use futures::stream::{FuturesOrdered, StreamExt};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,12 +88,15 @@ async fn write_replies(mut writer: OwnedWriteHalf, mut started: mpsc::Receiver<P
                 None => open = false,
             },
             Some(reply) = in_flight.next() => {
-                let mut pieces = VecDeque::new();
+                let (mut pieces, mut held) = (VecDeque::new(), Vec::new());
                 let mut next = Some(reply);
                 // Whatever else is ready goes out with the same call.
                 while let Some(reply) = next.take() {
                     match reply {
-                        Ok(Some(reply)) => put(&mut pieces, reply),
+                        Ok(Some(reply)) => {
+                            put(&mut pieces, reply.pieces);
+                            held.extend(reply.held);
+                        }
                         Ok(None) => {}
                         Err(hangup) => {
                             tracing::error!(%hangup, "a Kafka connection is closed");
@@ -103,7 +107,7 @@ async fn write_replies(mut writer: OwnedWriteHalf, mut started: mpsc::Receiver<P
                         next = futures::FutureExt::now_or_never(in_flight.next()).flatten();
                     }
                 }
-                if frame::write(&mut writer, pieces).await.is_err() {
+                if frame::write(&mut writer, pieces, &held).await.is_err() {
                     return;
                 }
             }
@@ -112,7 +116,7 @@ async fn write_replies(mut writer: OwnedWriteHalf, mut started: mpsc::Receiver<P
 }
 
 /// Adds an answer behind its length.
-fn put(pieces: &mut VecDeque<Bytes>, reply: Reply) {
+fn put(pieces: &mut VecDeque<Bytes>, reply: SmallVec<[Bytes; 2]>) {
     let length: usize = reply.iter().map(Bytes::len).sum();
     let length = i32::try_from(length).expect("answers are bounded far below 2 GiB");
     pieces.push_back(Bytes::copy_from_slice(&length.to_be_bytes()));

@@ -6,17 +6,19 @@
 //! large ones are read from the socket straight to their place.
 
 use crate::limits;
-use crate::memory::{Budget, Share};
+use crate::reply::Held;
+use ballast_runtime::memory::{Budget, Share};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// A request as it came, with its share of the memory for large ones.
-pub(crate) struct Frame<'a> {
+pub(crate) struct Frame {
     pub bytes: Bytes,
-    pub share: Share<'a>,
+    pub share: Share,
 }
 
 fn invalid(text: &str) -> io::Error {
@@ -28,10 +30,10 @@ fn late() -> io::Error {
 }
 
 /// The next request; `None` when the client has closed the connection between two.
-pub(crate) async fn read<'a, R: AsyncRead + Unpin>(
+pub(crate) async fn read<R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
-    memory: &'a Budget,
-) -> io::Result<Option<Frame<'a>>> {
+    memory: &Budget,
+) -> io::Result<Option<Frame>> {
     let mut length = [0; 4];
     let first = timeout(limits::IDLE_MAX, reader.read(&mut length[..1])).await.map_err(|_| late())??;
     if first == 0 {
@@ -46,37 +48,38 @@ pub(crate) async fn read<'a, R: AsyncRead + Unpin>(
     timeout(limits::STALL_MAX, reader.fill_buf()).await.map_err(|_| late())??;
     let mut share = memory.share();
     let mut bytes = BytesMut::with_capacity(length.min(limits::FIRST_RESERVE_BYTES));
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(limits::STALL_MAX);
     while bytes.len() < length {
         if bytes.capacity() == bytes.len() {
             let size = length.min(limits::RESERVE_GROWTH * bytes.len());
-            share.grow(size).await;
+            share.grow(size.saturating_sub(limits::UNCOUNTED_BYTES)).await;
             bytes.reserve(size - bytes.len());
             // It is not the client who let us wait.
-            pace = Pace::new();
+            pace = Pace::new(limits::STALL_MAX);
         }
         let mut rest = (&mut *reader).take((length - bytes.len()) as u64);
         if let Ok(read) = timeout_at(pace.due, rest.read_buf(&mut bytes)).await {
             match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => pace.received += read,
+                read => pace.bytes += read,
             }
         }
-        pace.check(share.holds() && memory.is_wanted())?;
+        pace.check(share.is_wanted())?;
     }
     Ok(Some(Frame { bytes: bytes.freeze(), share }))
 }
 
-/// How the bytes of one request come: counted over one interval after the other.
+/// How the bytes of one request come, or those of answers are taken: counted over one interval after the other.
 struct Pace {
     due: Instant,
-    received: usize,
+    bytes: usize,
     silent_intervals: u32,
+    stall_max: Duration,
 }
 
 impl Pace {
-    fn new() -> Self {
-        Self { due: Instant::now() + limits::PRESSED_INTERVAL, received: 0, silent_intervals: 0 }
+    fn new(stall_max: Duration) -> Self {
+        Self { due: Instant::now() + limits::PRESSED_INTERVAL, bytes: 0, silent_intervals: 0, stall_max }
     }
 
     /// Gives a client up that is silent for too long, or too slow while others need what it holds.
@@ -84,26 +87,35 @@ impl Pace {
         if Instant::now() < self.due {
             return Ok(());
         }
-        let silent_intervals = if self.received == 0 { self.silent_intervals + 1 } else { 0 };
-        let stalled = limits::PRESSED_INTERVAL * silent_intervals >= limits::STALL_MAX;
-        if stalled || (pressed && self.received < limits::PRESSED_BYTES_MIN) {
+        let silent_intervals = if self.bytes == 0 { self.silent_intervals + 1 } else { 0 };
+        let stalled = limits::PRESSED_INTERVAL * silent_intervals >= self.stall_max;
+        if stalled || (pressed && self.bytes < limits::PRESSED_BYTES_MIN) {
             return Err(late());
         }
-        *self = Self { silent_intervals, ..Self::new() };
+        *self = Self { silent_intervals, ..Self::new(self.stall_max) };
         Ok(())
     }
 }
 
-/// Writes all pieces, without joining them.
-pub(crate) async fn write<W: AsyncWrite + Unpin>(writer: &mut W, mut pieces: VecDeque<Bytes>) -> io::Result<()> {
+/// Writes all pieces, without joining them. `held` is what they hold meanwhile.
+pub(crate) async fn write<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    mut pieces: VecDeque<Bytes>,
+    held: &[Held],
+) -> io::Result<()> {
     pieces.retain(|piece| !piece.is_empty());
+    let mut pace = Pace::new(limits::WRITE_STALL_MAX);
     while !pieces.is_empty() {
         let slices: Vec<IoSlice> = pieces.iter().take(limits::WRITE_SLICES).map(|piece| IoSlice::new(piece)).collect();
-        let written = timeout(limits::WRITE_STALL_MAX, writer.write_vectored(&slices)).await.map_err(|_| late())??;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+        if let Ok(written) = timeout_at(pace.due, writer.write_vectored(&slices)).await {
+            let written = written?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            pace.bytes += written;
+            advance(&mut pieces, written);
         }
-        advance(&mut pieces, written);
+        pace.check(held.iter().any(|held| held.share.is_wanted()))?;
     }
     Ok(())
 }
@@ -218,7 +230,7 @@ mod tests {
         };
         let lengths = futures::future::join_all((0..50).map(client)).await;
         assert_eq!(lengths, [900 << 10; 50]);
-        assert!(!memory.is_wanted());
+        assert_eq!(memory.free(), 1 << 20);
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,7 +275,7 @@ mod tests {
         let whole: String = (0..3000u32).map(|n| n.to_string()).collect();
         let (mut near, mut far) = tokio::io::duplex(7);
         let write = async {
-            write(&mut near, pieces).await.unwrap();
+            write(&mut near, pieces, &[]).await.unwrap();
             drop(near);
         };
         let mut read = String::new();

@@ -4,9 +4,9 @@
 //! what takes time (the disk, a long poll, a group that comes together) then goes on beside the next requests,
 //! and answers leave in the order of the requests. Nothing is kept here: all state is in `ballast-streams`.
 //!
-//! Reading order: [`server`] (listener), [`connection`] (one client), [`frame`] (bytes in and out), [`memory`] (for
-//! large requests), [`apis`] (what is advertised, and the shape of each request), [`api`] (one module for each family
-//! of requests), [`codes`] (errors), [`limits`].
+//! Reading order: [`server`] (listener), [`connection`] (one client), [`frame`] (bytes in and out), [`apis`] (what
+//! is advertised, and the shape of each request), [`api`] (one module for each family of requests), [`codes`] (errors),
+//! [`limits`].
 
 mod api;
 mod apis;
@@ -14,7 +14,6 @@ mod codes;
 mod connection;
 mod frame;
 pub mod limits;
-mod memory;
 mod reply;
 mod server;
 mod shape;

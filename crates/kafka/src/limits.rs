@@ -41,7 +41,8 @@ pub const IDLE_MAX: Duration = Duration::from_secs(600);
 /// A request whose next bytes do not arrive for so long is given up with its connection.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
 
-/// While others wait for memory, a request that holds some must get `PRESSED_BYTES_MIN` in each such time.
+/// While others wait for memory, a request that holds some must get `PRESSED_BYTES_MIN` in each such time, and so many
+/// bytes must be taken of answers that hold some.
 pub const PRESSED_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Half a MBit/s.

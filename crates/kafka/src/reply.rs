@@ -1,9 +1,11 @@
 //! Answers, ready for the socket.
 
+use ballast_runtime::memory::Share;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::future::BoxFuture;
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
 use smallvec::SmallVec;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +23,20 @@ pub(crate) enum Hangup {
     Unanswerable { key: i16, text: String },
 }
 
-/// The bytes of an answer behind its length: in pieces, so that record batches are not copied.
-pub(crate) type Reply = SmallVec<[Bytes; 2]>;
+/// An answer behind its length.
+#[derive(Default)]
+pub(crate) struct Reply {
+    /// In pieces, so that record batches are not copied.
+    pub pieces: SmallVec<[Bytes; 2]>,
+    /// Given back when the answer has been written.
+    pub held: Option<Held>,
+}
+
+/// What an answer with records holds: memory, and the turn of its connection to fetch.
+pub(crate) struct Held {
+    pub share: Share,
+    pub _turn: OwnedSemaphorePermit,
+}
 
 /// An answer on its way; `None` where the client wants none.
 pub(crate) type Pending = BoxFuture<'static, Result<Option<Reply>, Hangup>>;
@@ -51,7 +65,7 @@ impl To {
         let bytes = response.compute_size(self.version).map_err(|error| fail(error.to_string()))?;
         let mut out = self.header(T::header_version(self.version), bytes);
         response.encode(&mut out, self.version).map_err(|error| fail(error.to_string()))?;
-        Ok(SmallVec::from_iter([out.freeze()]))
+        Ok(Reply { pieces: SmallVec::from_iter([out.freeze()]), held: None })
     }
 
     /// An answer that is there already.

@@ -1,8 +1,8 @@
 //! The listener.
 
-use crate::memory::Budget;
 use crate::{connection, limits};
 use ballast_runtime::Shutdown;
+use ballast_runtime::memory::Budget;
 use ballast_streams::Streams;
 use ballast_types::Call;
 use std::net::SocketAddr;
@@ -47,6 +47,7 @@ impl Settings {
 pub(crate) struct Broker {
     pub streams: Streams,
     pub settings: Settings,
+    /// For large requests.
     pub memory: Budget,
 }
 

@@ -1,7 +1,8 @@
-//! What every process needs and a simulation must be able to replace: clock, randomness, shutdown; and
-//! telemetry. It holds no noun of the domain.
+//! What every process needs and a simulation must be able to replace: clock, randomness, shutdown;
+//! budgets of memory and telemetry. It holds no noun of the domain.
 
 pub mod clock;
+pub mod memory;
 pub mod random;
 pub mod shutdown;
 pub mod telemetry;

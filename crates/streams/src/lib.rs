@@ -31,7 +31,7 @@ pub use groups::{
 pub use names::Listed;
 pub use partition::PartitionId;
 pub use partition::append::{AppendPart, Appended, PendingAppend};
-pub use partition::fetch::{FetchPart, FetchRequest, Fetched};
+pub use partition::fetch::{Answer, FetchPart, FetchRequest, Fetched};
 pub use partition::lookup::{FoundOffset, OffsetAt};
 pub use stream::{Cleanup, Descriptor, Settings, Stream, TimestampType};
 pub use streams::{Config, Streams};

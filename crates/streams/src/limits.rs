@@ -47,13 +47,18 @@ pub const SCAN_ROWS: usize = 64;
 /// Index rows read at once for a fetch: a MiB of small appends has a thousand.
 pub const FETCH_ROWS: usize = 256;
 
+/// A fetch waits for so much memory, and then makes do with what there is: a record batch of the usual largest size.
+pub const FETCH_SHARE_MIN: usize = 1 << 20;
+
 /// Payloads that one fetch reads at the same time.
 pub const READS_IN_FLIGHT: usize = 16;
 
-/// Answers that are read ahead, for as many readers that are catching up, and bytes of each: 64 MiB in all, unless
-/// record batches are larger than usual.
+/// Answers that are read ahead, for as many readers that are catching up, and bytes of each: 64 MiB in all.
 pub const READS_AHEAD_MAX: usize = 32;
 pub const READ_AHEAD_BYTES: usize = 2 << 20;
+
+/// Bytes of the appends that hold them: nothing is read ahead of appends so large that there would be more.
+pub const READ_AHEAD_ROWS_BYTES: usize = 2 * READ_AHEAD_BYTES;
 
 /// A fetch of fewer bytes starts no read ahead: what was read for a small answer would cut a larger one short.
 pub const READ_AHEAD_FROM_BYTES: usize = 64 << 10;

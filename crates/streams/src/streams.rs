@@ -9,6 +9,7 @@ use crate::partition::{Partition, PartitionId, registry::Registry};
 use crate::stream::{Descriptor, Stream};
 use crate::{Error, Result};
 use async_trait::async_trait;
+use ballast_runtime::memory::Budget;
 use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Clock, Random};
 use ballast_store::{Read, Volume};
@@ -22,13 +23,15 @@ use std::time::Duration;
 pub struct Config {
     /// Memory for the newest record batches of all partitions, from which readers at the end are served.
     pub tail_bytes: usize,
+    /// Memory for what fetches have read and their readers have not yet taken.
+    pub fetch_bytes: usize,
     /// How long the first members of a group wait for others before the group starts.
     pub group_initial_delay: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { tail_bytes: 64 << 20, group_initial_delay: Duration::from_millis(50) }
+        Self { tail_bytes: 64 << 20, fetch_bytes: 256 << 20, group_initial_delay: Duration::from_millis(50) }
     }
 }
 
@@ -46,6 +49,8 @@ pub(crate) struct Inner {
     pub partitions: Registry,
     pub tail: TailBudget,
     pub ahead: ReadAhead,
+    /// For what fetches read.
+    pub fetching: Budget,
     pub counters: Counters,
     pub producer_ids: tokio::sync::Mutex<std::ops::Range<u64>>,
     pub groups: Groups,
@@ -60,6 +65,7 @@ impl Streams {
             tail: TailBudget::new(config.tail_bytes),
             groups: Groups::new(config.group_initial_delay, random.clone()),
             ahead: ReadAhead::default(),
+            fetching: Budget::new(config.fetch_bytes),
             counters: Counters::default(),
             volume,
             tree,

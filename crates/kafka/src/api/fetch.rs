@@ -8,13 +8,14 @@
 use super::{Client, partition_of};
 use crate::codes::{code, number};
 use crate::limits;
-use crate::reply::{Pending, Reply, To};
+use crate::reply::{Held, Pending, Reply, To};
 use ballast_streams::{FetchPart, FetchRequest, Fetched, Result, Right, Stream};
 use ballast_types::ErrorKind;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchTopic;
 use kafka_protocol::messages::{FetchRequest as WireRequest, TopicName};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -31,6 +32,7 @@ struct Topic {
 }
 
 impl Client {
+    /// One fetch of a connection after the other: the next is started when the answer to the last has been written.
     pub(super) async fn fetch(&self, to: To, request: WireRequest) -> Pending {
         // No session was ever given out, so that one that is named cannot be continued.
         if to.version >= 7 && request.session_id != 0 {
@@ -41,6 +43,7 @@ impl Client {
             let reply = out.finish();
             return Box::pin(std::future::ready(Ok(Some(reply))));
         }
+        let turn = Arc::clone(&self.fetching).acquire_owned().await.expect("nobody closes it");
         let mut parts = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
@@ -57,8 +60,9 @@ impl Client {
         };
         let streams = self.broker.streams.clone();
         Box::pin(async move {
-            let results = streams.fetch(&fetch).await;
-            Ok(Some(answer(to, &topics, &results)))
+            let fetched = streams.fetch(&fetch).await;
+            let reply = answer(to, &topics, &fetched.parts);
+            Ok(Some(Reply { held: Some(Held { share: fetched.share, _turn: turn }), ..reply }))
         })
     }
 
@@ -136,13 +140,13 @@ struct Writer {
     to: To,
     compact: bool,
     bytes: BytesMut,
-    pieces: Reply,
+    reply: Reply,
 }
 
 impl Writer {
     fn new(to: To) -> Self {
         let compact = to.version >= FLEXIBLE;
-        Self { to, compact, bytes: to.header(i16::from(compact), 256), pieces: Reply::new() }
+        Self { to, compact, bytes: to.header(i16::from(compact), 256), reply: Reply::default() }
     }
 
     /// Throttle time, error and session.
@@ -212,13 +216,13 @@ impl Writer {
 
     /// Puts record batches between what is written so far and what follows.
     fn records(&mut self, records: &[Bytes]) {
-        self.pieces.push(self.bytes.split().freeze());
-        self.pieces.extend(records.iter().cloned());
+        self.reply.pieces.push(self.bytes.split().freeze());
+        self.reply.pieces.extend(records.iter().cloned());
     }
 
     fn finish(mut self) -> Reply {
-        self.pieces.push(self.bytes.freeze());
-        self.pieces
+        self.reply.pieces.push(self.bytes.freeze());
+        self.reply
     }
 }
 
@@ -243,7 +247,7 @@ mod tests {
             let (name, id) = (TopicName(StrBytes::from_static_str("t")), Uuid::from_u128(5));
             let topics = [Topic { name, id, partitions: vec![(0, Ok(0)), (1, Ok(1)), (2, Err(3))] }];
             let reply = answer(to, &topics, &[Ok(fetched.clone()), Err(error.clone())]);
-            let mut bytes = Bytes::from(reply.concat());
+            let mut bytes = Bytes::from(reply.pieces.concat());
             let header = ResponseHeader::decode(&mut bytes, FetchResponse::header_version(version)).unwrap();
             let response = FetchResponse::decode(&mut bytes, version).unwrap();
             assert_eq!((header.correlation_id, bytes.remaining()), (77, 0), "version {version}");

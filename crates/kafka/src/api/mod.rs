@@ -30,6 +30,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// One connection, as the handlers see it.
 pub(crate) struct Client {
@@ -38,12 +39,14 @@ pub(crate) struct Client {
     peer: SocketAddr,
     /// What the client calls itself in the request at hand.
     id: StrBytes,
+    /// One turn: who has it may fetch.
+    fetching: Arc<Semaphore>,
 }
 
 impl Client {
     pub fn new(broker: Arc<Broker>, peer: SocketAddr) -> Self {
         let call = (broker.settings.identify)(peer);
-        Self { broker, call, peer, id: StrBytes::default() }
+        Self { broker, call, peer, id: StrBytes::default(), fetching: Arc::new(Semaphore::new(1)) }
     }
 
     pub fn broker(&self) -> &Arc<Broker> {

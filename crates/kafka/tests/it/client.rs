@@ -23,9 +23,13 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    pub async fn start_with(config: Config) -> Self {
         let (volume, clock) = (Arc::new(MemoryVolume::new()), Arc::new(SystemClock));
         let tree = Tree::open(Arc::clone(&volume) as _, Arc::clone(&clock) as _, (0, 0)).await.unwrap();
-        let config = Config { group_initial_delay: std::time::Duration::ZERO, ..Config::default() };
+        let config = Config { group_initial_delay: std::time::Duration::ZERO, ..config };
         let streams = Streams::new(volume, tree, clock, Random::from_seed(3), config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

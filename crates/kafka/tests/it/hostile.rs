@@ -1,6 +1,8 @@
 //! Clients that mean harm, or do not know what they do.
 
 use crate::client::{Server, topic};
+use crate::versions::{fetch, produce};
+use ballast_streams::Config;
 use ballast_streams::testing::BatchBuilder;
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest, produce_request};
 use proptest::prelude::*;
@@ -115,5 +117,30 @@ proptest! {
             is_well(&server).await;
             task.abort();
         });
+    }
+}
+
+#[tokio::test]
+async fn consumers_who_take_nothing_do_not_keep_others_from_reading() {
+    let server = Server::start_with(Config { fetch_bytes: 4 << 20, ..Config::default() }).await;
+    let stream = server.topic("large", 1).await;
+    let mut client = server.connect().await;
+    let batch = BatchBuilder::new().value(vec![7; 900 << 10]).build();
+    let produced = client.call(9, &produce("large", -1, batch)).await;
+    assert_eq!(produced.responses[0].partition_responses[0].error_code, 0);
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut client = server.connect().await;
+        // More than two sockets hold.
+        for _ in 0..30 {
+            client.send(12, &fetch(12, &stream, "large", 0)).await;
+        }
+        idle.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..2 {
+        let answer = client.call(12, &fetch(12, &stream, "large", 0)).await;
+        let records = answer.responses[0].partitions[0].records.as_ref();
+        assert!(records.is_some_and(|records| records.len() > 900 << 10));
     }
 }

@@ -15,13 +15,13 @@ async fn versions(client: &mut Client, key: ApiKey) -> std::ops::RangeInclusive<
     min..=told.max_version
 }
 
-fn produce(name: &str, acks: i16, records: Bytes) -> ProduceRequest {
+pub fn produce(name: &str, acks: i16, records: Bytes) -> ProduceRequest {
     let partition = produce_request::PartitionProduceData::default().with_records(Some(records));
     let data = produce_request::TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![partition]);
     ProduceRequest::default().with_acks(acks).with_timeout_ms(1000).with_topic_data(vec![data])
 }
 
-fn fetch(version: i16, stream: &ballast_streams::Stream, name: &str, offset: i64) -> FetchRequest {
+pub fn fetch(version: i16, stream: &ballast_streams::Stream, name: &str, offset: i64) -> FetchRequest {
     let partition =
         fetch_request::FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
     let data = fetch_request::FetchTopic::default().with_partitions(vec![partition]);

@@ -40,7 +40,8 @@ pub async fn tail(streams: &Streams, call: &Call, ino: Ino) -> Result<Bytes, Err
         while next < end && left > 0 {
             let part = FetchPart { id, offset: next, bytes_max: left };
             let request = FetchRequest { parts: vec![part], bytes_max: left, bytes_min: 0, wait: Duration::ZERO };
-            let fetched = streams.fetch(&request).await.into_iter().next().ok_or(ErrorKind::Unavailable)?;
+            let mut answer = streams.fetch(&request).await;
+            let fetched = answer.parts.pop().ok_or(ErrorKind::Unavailable)?;
             let fetched = fetched.map_err(|error| error.kind())?;
             if fetched.bytes == 0 {
                 break;

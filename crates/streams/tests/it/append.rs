@@ -167,7 +167,7 @@ async fn a_reader_at_the_end_is_woken_by_the_append_and_by_nothing_else() {
     let reader = tokio::spawn(async move { streams.fetch(&request).await });
     tokio::time::sleep(Duration::from_secs(10)).await;
     world.append(id(&stream, 2), &BatchBuilder::new()).await.unwrap();
-    let results = reader.await.unwrap();
+    let results = reader.await.unwrap().parts;
     assert_eq!(results[2].as_ref().unwrap().high_watermark, 1);
     assert_eq!(started.elapsed().as_secs(), 10, "the reader was woken at once");
 }
@@ -179,16 +179,16 @@ async fn a_reader_waits_for_as_many_bytes_as_it_wants_and_no_longer_than_it_want
     let parts = vec![FetchPart { id, offset: 0, bytes_max: 1 << 20 }];
     let request = FetchRequest { parts, bytes_max: 1 << 20, bytes_min: 500, wait: Duration::from_secs(60) };
     let started = tokio::time::Instant::now();
-    let (results, ()) = tokio::join!(world.streams.fetch(&request), async {
+    let (answer, ()) = tokio::join!(world.streams.fetch(&request), async {
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(10)).await;
             world.append(id, &BatchBuilder::new().value(vec![0; 150])).await.unwrap();
         }
     });
-    assert_eq!(batches(results[0].as_ref().unwrap()).len(), 3);
+    assert_eq!(batches(answer.parts[0].as_ref().unwrap()).len(), 3);
     assert_eq!(started.elapsed().as_secs(), 30);
     let late = FetchRequest { bytes_min: 1 << 19, ..request };
-    let results = world.streams.fetch(&late).await;
+    let results = world.streams.fetch(&late).await.parts;
     assert_eq!((batches(results[0].as_ref().unwrap()).len(), started.elapsed().as_secs()), (3, 90));
 }
 

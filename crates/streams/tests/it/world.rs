@@ -58,7 +58,7 @@ impl World {
     pub async fn fetch(&self, id: PartitionId, offset: i64, bytes_max: usize) -> Result<Fetched> {
         let parts = vec![FetchPart { id, offset, bytes_max }];
         let request = FetchRequest { parts, bytes_max, bytes_min: 1, wait: Duration::ZERO };
-        self.streams.fetch(&request).await.remove(0)
+        self.streams.fetch(&request).await.parts.remove(0)
     }
 }
 
