@@ -14,6 +14,18 @@ streams_show_in_the_mount() {
         && [ "$(grep -c '"value":' "$BALLAST_MOUNT/one/stream/tail.ndjson")" = 2 ]
 }
 
+one_line_is_one_record() {
+    tail="$BALLAST_MOUNT/one/stream/tail.ndjson"
+    # The program in the middle closes a descriptor that it has inherited.
+    { printf 'third '; sh -c 'printf line'; printf '\nfourth'; } > "$BALLAST_MOUNT/one/stream/append"
+    # A line without an end comes after the last close.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        grep -q fourth "$tail" && break
+        sleep 0.1
+    done
+    [ "$(grep -o '"value":"[^"]*"' "$tail" | cut -d'"' -f4)" = "$(printf 'first\nsecond\nthird line\nfourth')" ]
+}
+
 removal_of_a_tree_fails_safe() {
     ! rm -rf "$BALLAST_MOUNT/one" 2> /dev/null && [ "$("$BALLAST" ls /one)" = stream ] \
         && ! "$BALLAST" rm -r /one 2> /dev/null && [ "$("$BALLAST" ls /one)" = stream ]
@@ -39,6 +51,7 @@ sql_tables_are_in_the_tree() {
 
 if [ -n "${BALLAST_MOUNT:-}" ]; then
     check "a stream shows in the mount" streams_show_in_the_mount
+    check "a line is one record, whoever writes its parts" one_line_is_one_record
     check "removing a tree with a stream in it fails safe" removal_of_a_tree_fails_safe
     check "rmdir drops a stream" rmdir_drops_a_stream
 fi

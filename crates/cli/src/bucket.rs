@@ -29,7 +29,8 @@ impl Bucket {
     async fn open(&self) -> anyhow::Result<Opened> {
         let (clock, random) = (Arc::new(SystemClock), Random::from_system());
         let server = "none: ballast fsck or inspect".to_owned();
-        ballast_server::volume::open(&self.address()?, &Opener { clock, random, server, take_over: false }).await
+        let opener = Opener { clock, random, server, take_over: false, make: false };
+        ballast_server::volume::open(&self.address()?, &opener).await
     }
 }
 

@@ -69,6 +69,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if at.json {
         return output::json(&made);
     }
-    eprintln!("made {} {}", made.kind, made.path);
+    output::note(&format!("made {} {}", made.kind, made.path));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Failures for people: what failed, why, and what to do next.
 
+use crate::output::note;
 use ballast_server::Advised;
 use ballast_types::ErrorKind;
 
@@ -7,9 +8,9 @@ pub use ballast_server::advised;
 
 /// Prints an error with its causes on one line, and the advice, if there is any, on the next.
 pub fn show(error: &anyhow::Error) {
-    eprintln!("ballast: {error:#}");
+    note(&format!("ballast: {error:#}"));
     if let Some(advice) = advice(error) {
-        eprintln!("  try: {advice}");
+        note(&format!("  try: {advice}"));
     }
 }
 

@@ -18,6 +18,11 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints a line on standard error, if somebody still reads that.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Rows with as much room in each column as its widest cell needs; `right` names the columns of numbers.
 pub fn columns(rows: &[Vec<String>], right: &[usize]) -> anyhow::Result<()> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -42,11 +42,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.verb {
         Verb::Create { name, server } => {
             let made = server.ask(async |client| Ok(client.create_snapshot(name).await?))?;
-            eprintln!("made snapshot {} at {}", made.name, made.created);
+            output::note(&format!("made snapshot {} at {}", made.name, made.created));
         }
         Verb::Rm { name, server } => {
             let gone = server.ask(async |client| Ok(client.remove_snapshot(name).await?))?;
-            eprintln!("removed snapshot {}", gone.name);
+            output::note(&format!("removed snapshot {}", gone.name));
         }
         Verb::Ls { json, server } => {
             let listed = server.ask(async |client| Ok(client.snapshots().await?))?;

@@ -10,6 +10,7 @@ use address::{Address, bind};
 use ballast_runtime::telemetry::{Metrics, init_logging};
 use ballast_runtime::{Clock, Random, Shutdown, SystemClock};
 use ballast_server::{Components, Identity, Listeners, Server, Settings};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -83,32 +84,34 @@ async fn serve(arguments: Arguments, clock: Arc<SystemClock>, started: i64) -> a
         server = Server::start(settings, components, started) => server?,
         () = signals.next() => return Ok(()),
     };
-    match arguments.json {
-        true => output::line(&serde_json::to_string(&server.status())?)?,
-        false => greeting::print(&server.status())?,
-    }
+    let greeting = match arguments.json {
+        true => vec![serde_json::to_string(&server.status())?],
+        false => greeting::lines(&server.status()),
+    };
+    // It serves, whether or not somebody reads this.
+    let _ = writeln!(std::io::stdout(), "{}", greeting.join("\n"));
     let live = live::Line::new();
-    loop {
+    let failed = loop {
         tokio::select! {
-            () = signals.next() => break,
-            why = server.stopped() => {
-                live.clear();
-                let _ = server.stop().await;
-                return Err(why);
-            }
+            () = signals.next() => break None,
+            why = server.stopped() => break Some(why),
             () = live.tick() => live.show(&server.status()),
         }
-    }
+    };
     live.clear();
-    eprintln!("stopping; a second Ctrl-C leaves at once");
-    tokio::select! {
+    match &failed {
+        Some(_) => output::note("stopping after a failure; Ctrl-C leaves at once"),
+        None => output::note("stopping; a second Ctrl-C leaves at once"),
+    }
+    let stopped = tokio::select! {
         stopped = server.stop() => stopped,
         () = signals.next() => {
             // As after a crash, which loses nothing that was acknowledged.
-            eprintln!("left without waiting");
+            output::note("left without waiting");
             std::process::exit(130);
         }
-    }
+    };
+    failed.map_or(stopped, Err)
 }
 
 /// The metrics of a server that keeps nothing, for their reference page.
@@ -148,17 +151,30 @@ fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal is gone. `None` where the process was started to outlive it, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            Some(Some(())) = async { Some(self.hangup.as_mut()?.recv().await) } => {}
         }
     }
+}
+
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: an all-zero sigaction is a valid value, and the call writes to it only.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &mut action) == 0).then_some(action)
+    };
+    action.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
 }

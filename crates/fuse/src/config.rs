@@ -14,12 +14,14 @@ pub struct Settings {
     pub trust: Duration,
     /// A directory whose file system's free space the mount reports as its own: that of a local bucket.
     pub space_of: Option<PathBuf>,
+    /// Whether the kernel refuses every change.
+    pub read_only: bool,
 }
 
 impl Settings {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         // SAFETY: geteuid has no preconditions and cannot fail.
         let allow_other = unsafe { libc::geteuid() } == 0;
-        Self { path: path.into(), allow_other, trust: limits::TRUST, space_of: None }
+        Self { path: path.into(), allow_other, trust: limits::TRUST, space_of: None, read_only: false }
     }
 }

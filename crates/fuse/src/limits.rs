@@ -29,6 +29,9 @@ pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How often an unmount tries again within its patience.
 pub const UNMOUNT_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often an unmount looks whether the session's threads have ended: they do so at once.
+pub const SESSION_END_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Children of one stream or table that are shown.
 pub const VIRTUAL_CHILDREN_MAX: usize = 256;
 

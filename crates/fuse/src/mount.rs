@@ -2,7 +2,7 @@
 
 use crate::fs::Fs;
 use crate::handles::Handles;
-use crate::limits::{READ_AHEAD_KIB, SESSION_THREADS, UNMOUNT_INTERVAL, UNMOUNT_PATIENCE};
+use crate::limits::{READ_AHEAD_KIB, SESSION_END_INTERVAL, SESSION_THREADS, UNMOUNT_INTERVAL, UNMOUNT_PATIENCE};
 use crate::ops::Ops;
 use crate::replace::Placed;
 use crate::teller::Teller;
@@ -13,6 +13,7 @@ use ballast_tree::Tree;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use std::ffi::{CString, OsString};
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,10 @@ use tokio_util::task::TaskTracker;
 pub struct Mount {
     path: PathBuf,
     hidden: Vec<OsString>,
-    session: Option<BackgroundSession>,
+    /// Never dropped: fuser then unmounts what is at the path, whosever it is by then.
+    session: ManuallyDrop<BackgroundSession>,
+    /// Whether it was unmounted, or that was tried.
+    has_left: bool,
     files: Files,
     ops: Arc<Ops>,
     tasks: TaskTracker,
@@ -57,7 +61,7 @@ pub async fn mount(settings: Settings, tree: Tree, files: Files, virtuals: Arc<d
     let stop = CancellationToken::new();
     let telling = Some(stop.clone().drop_guard());
     news::tell(teller, changes, stop).map_err(|source| Error::Mount { path: path.clone(), source })?;
-    Ok(Mount { path, hidden, session: Some(session), files, ops, tasks, telling })
+    Ok(Mount { path, hidden, session: ManuallyDrop::new(session), has_left: false, files, ops, tasks, telling })
 }
 
 impl Mount {
@@ -83,11 +87,16 @@ impl Mount {
         gone.and(flushed)
     }
 
+    fn serves(&self) -> bool {
+        !self.session.guard.is_finished()
+    }
+
     async fn leave(&mut self) -> Result<()> {
-        let Some(session) = self.session.take() else { return Ok(()) };
         drop(self.telling.take());
+        self.has_left = true;
         let deadline = tokio::time::Instant::now() + UNMOUNT_PATIENCE;
-        loop {
+        // A session that has ended has lost its mount, and another may be at the path.
+        while self.serves() {
             let path = self.path.clone();
             let done = tokio::task::spawn_blocking(move || stale::unmount(&path)).await;
             let Err(source) = done.expect("unmounting does not panic") else { break };
@@ -95,24 +104,21 @@ impl Mount {
             match source.raw_os_error() {
                 // Somebody else unmounted it.
                 Some(libc::EINVAL | libc::ENOENT) => break,
+                _ if !self.serves() => break,
                 Some(libc::EBUSY) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(UNMOUNT_INTERVAL).await;
                 }
                 Some(libc::EBUSY) => {
                     tracing::warn!(path = %self.path.display(), "the mount is still in use: detaching it");
-                    stale::detach(&self.path).map_err(error)?;
-                    // The session lives as long as its users, or this process. Its own unmount must not run: by then
-                    // something else may be mounted at the path.
-                    std::mem::forget(session);
-                    return Ok(());
+                    // The session lives as long as its users, or this process.
+                    return stale::detach(&self.path).map_err(error);
                 }
                 _ => return Err(error(source)),
             }
         }
-        let joined = tokio::task::spawn_blocking(move || session.join());
-        let ended = tokio::time::timeout(UNMOUNT_PATIENCE, joined).await;
-        if let Ok(Ok(Err(error))) = ended {
-            tracing::warn!(%error, "the mount's session ended with an error");
+        let deadline = tokio::time::Instant::now() + UNMOUNT_PATIENCE;
+        while self.serves() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(SESSION_END_INTERVAL).await;
         }
         // Dead mounts that this one lay on. What else is there, and does not answer, is not ours.
         match stale::clear(&self.path) {
@@ -124,10 +130,10 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // A session that took a dead mount's place does not know its path. One that has ended has lost its mount, and
-        // another may be at the path.
-        let serves = self.session.as_ref().is_some_and(|session| !session.guard.is_finished());
-        if serves && let Err(error) = stale::detach(&self.path) {
+        if !self.has_left
+            && self.serves()
+            && let Err(error) = stale::detach(&self.path)
+        {
             tracing::warn!(path = %self.path.display(), %error, "the mount stays behind");
         }
     }
@@ -203,6 +209,9 @@ fn config(settings: &Settings) -> Config {
         // Reads do not move the time of the last access, and the mount says so.
         MountOption::NoAtime,
     ];
+    if settings.read_only {
+        config.mount_options.push(MountOption::RO);
+    }
     config.acl = if settings.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(SESSION_THREADS);
     config.clone_fd = true;

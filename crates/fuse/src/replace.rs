@@ -19,6 +19,7 @@ use std::path::Path;
 // From linux/mount.h.
 const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;
+const MOUNT_ATTR_RDONLY: u32 = 0x1;
 const MOUNT_ATTR_NOSUID: u32 = 0x2;
 const MOUNT_ATTR_NODEV: u32 = 0x4;
 const MOUNT_ATTR_NOATIME: u32 = 0x10;
@@ -63,7 +64,8 @@ fn detached(settings: &Settings, device: &OwnedFd) -> io::Result<OwnedFd> {
         configure(&context, FSCONFIG_SET_FLAG, Some(c"allow_other"), None)?;
     }
     configure(&context, FSCONFIG_CMD_CREATE, None, None)?;
-    let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME;
+    let read_only = if settings.read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME | read_only;
     // SAFETY: the descriptor is open.
     opened(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) })
 }

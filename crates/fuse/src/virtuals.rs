@@ -42,13 +42,8 @@ pub trait Virtual: Send + Sync + 'static {
     /// Takes the next bytes of what a program writes, whatever the offset. Durable on return.
     async fn write(&self, call: &Call, file: &VirtualFile, bytes: Bytes) -> Result<(), ErrorKind>;
 
-    /// The program has written all it had: the last moment to refuse it.
-    async fn flush(&self, _file: &VirtualFile) -> Result<(), ErrorKind> {
-        Ok(())
-    }
-
-    /// The handle is never used again.
-    fn close(&self, _file: &VirtualFile) {}
+    /// The last descriptor is closed, and the handle is never used again. Nobody waits for it, and nothing can be refused.
+    async fn close(&self, _file: &VirtualFile) {}
 }
 
 /// Shows nothing.

@@ -39,7 +39,10 @@ impl Server {
             random: components.random.clone(),
             server: format!("http://{}", components.listeners.http.local_addr()?),
             take_over: settings.take_over,
+            // A snapshot is of what is there.
+            make: settings.snapshot.is_none(),
         };
+        mount::check(&settings)?;
         let opened = volume::open(&settings.bucket, &opener).await?;
         let owner = (settings.identity.caller.uid, settings.identity.caller.gid);
         let served = match &settings.snapshot {

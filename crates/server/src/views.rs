@@ -104,17 +104,19 @@ impl Virtual for Views {
         self.remember(file, |open| open.line = rest)
     }
 
-    /// A last line may lack its end.
-    async fn flush(&self, file: &VirtualFile) -> Result<(), ErrorKind> {
-        let line = self.remember(file, |open| std::mem::take(&mut open.line))?;
+    /// A last line may lack its end. It is a record only now: several programs may have written parts of it, one after the
+    /// other, through descriptors of one opening.
+    async fn close(&self, file: &VirtualFile) {
+        let open = self.open.lock().remove(&file.handle);
+        let line = open.map(|open| open.line).unwrap_or_default();
         if line.is_empty() {
-            return Ok(());
+            return;
         }
-        // The right to write was checked with the lines before, and by the mount when the file was opened.
-        stream::append(&self.engines.streams, &Call::internal(), file.inode.ino, vec![line.into()]).await
-    }
-
-    fn close(&self, file: &VirtualFile) {
-        self.open.lock().remove(&file.handle);
+        // The right to write was checked with the line's parts.
+        let appended =
+            stream::append(&self.engines.streams, &Call::internal(), file.inode.ino, vec![line.into()]).await;
+        if let Err(error) = appended {
+            tracing::warn!(%error, stream = %file.inode.ino, "a line without an end was not appended");
+        }
     }
 }

@@ -14,6 +14,7 @@ use ballast_store::{
     Superblock, Volume, VolumeId, log,
 };
 use ballast_types::{ErrorKind, Ino};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The address of a volume that keeps nothing: for tests and for a first look.
@@ -39,6 +40,8 @@ pub struct Opener {
     pub server: String,
     /// Take the bucket from a server that still holds it.
     pub take_over: bool,
+    /// Make a bucket where there is none.
+    pub make: bool,
 }
 
 /// Opens the volume of the bucket at `address`.
@@ -46,10 +49,23 @@ pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
     if address == MEMORY {
         return Ok(Opened { volume: Arc::new(MemoryVolume::new()), indexed: None, lease: None });
     }
+    let missing = || {
+        advised(
+            format!("there is no bucket of Ballast at {address}"),
+            "see that the address is right; `ballast up` makes one",
+        )
+    };
+    // To open a directory as a bucket makes what is missing.
+    if !opener.make && local_directory(address).is_some_and(|directory| !directory.join(Superblock::NAME).exists()) {
+        return Err(missing());
+    }
     let (address_owned, random) = (address.to_owned(), opener.random.clone());
     let bucket = move || Bucket::open(&address_owned, &Environment::of_process(), &random);
     let bucket = tokio::task::spawn_blocking(bucket).await.context("open the bucket")?;
     let bucket = bucket.with_context(|| format!("open the bucket {address}"))?;
+    if !opener.make && Superblock::read(&bucket).await?.is_none() {
+        return Err(missing());
+    }
     Superblock::open(&bucket, &*opener.clock, &opener.random).await?;
     let claim = Claim { take_over: opener.take_over, ..Claim::new(Holder::this_process(&opener.server)) };
     let lease = Lease::acquire(&bucket, &claim, Arc::clone(&opener.clock), &opener.random).await.map_err(refused)?;
@@ -64,6 +80,12 @@ pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
     });
     let volume = store.open_volume(ROOT).await.map_err(refused)?;
     Ok(Opened { volume: Arc::<IndexedVolume>::clone(&volume), indexed: Some(volume), lease: Some(lease) })
+}
+
+/// The directory of a bucket's address, if it is one of this machine.
+pub fn local_directory(address: &str) -> Option<PathBuf> {
+    let url = url::Url::parse(address).ok().filter(|url| url.scheme() == "file")?;
+    url.to_file_path().ok()
 }
 
 impl Opened {

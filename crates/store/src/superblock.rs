@@ -35,6 +35,9 @@ pub struct Superblock {
 }
 
 impl Superblock {
+    /// Its object.
+    pub const NAME: &str = NAME;
+
     /// The superblock; `None` in a new bucket. `Unsupported` says which Ballast can open it. One GET.
     pub async fn read(bucket: &Bucket) -> Result<Option<Self>> {
         let name = Path::from(NAME);

@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         };
         let report = probe::run(&bucket, depth, &SystemClock, &random, show).await?;
         if report.endpoints == 1 && !arguments.json {
-            eprintln!("one endpoint: faults between several servers of the bucket would stay unseen");
+            output::note("one endpoint: faults between several servers of the bucket would stay unseen");
         }
         Ok(report.verdict(&bucket)?)
     })

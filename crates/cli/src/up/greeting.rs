@@ -1,11 +1,9 @@
 //! What a person sees when the server serves: where the tree is, and one line to try for each kind.
 
-use crate::output::line;
 use ballast_api::Status;
 
-pub fn print(status: &Status) -> anyhow::Result<()> {
-    line(&format!("Ballast {} on {}", status.version, status.bucket))?;
-    line("")?;
+pub fn lines(status: &Status) -> Vec<String> {
+    let mut lines = vec![format!("Ballast {} on {}", status.version, status.bucket), String::new()];
     let entries = [
         ("files", status.mount.clone(), status.mount.as_ref().map(|mount| format!("echo hello > {mount}/hello.txt"))),
         ("streams", status.listeners.kafka.clone(), status.listeners.kafka.as_deref().map(try_kafka)),
@@ -14,14 +12,15 @@ pub fn print(status: &Status) -> anyhow::Result<()> {
     ];
     for (kind, place, example) in entries {
         let Some(place) = place else {
-            line(&format!("  {kind:<8} off"))?;
+            lines.push(format!("  {kind:<8} off"));
             continue;
         };
-        line(&format!("  {kind:<8} {place}"))?;
-        line(&format!("           {}", example.unwrap_or_default()))?;
+        lines.push(format!("  {kind:<8} {place}"));
+        lines.push(format!("           {}", example.unwrap_or_default()));
     }
-    line("")?;
-    line(&format!("ready in {:.2} s; Ctrl-C stops", status.start_seconds))
+    lines.push(String::new());
+    lines.push(format!("ready in {:.2} s; Ctrl-C stops", status.start_seconds));
+    lines
 }
 
 fn try_kafka(address: &str) -> String {

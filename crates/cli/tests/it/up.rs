@@ -3,6 +3,7 @@
 use crate::{ballast, text};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 const QUIET: [&str; 8] = ["up", "--bucket", "memory:", "--no-mount", "--kafka", "none", "--postgres", "none"];
@@ -11,6 +12,14 @@ const QUIET: [&str; 8] = ["up", "--bucket", "memory:", "--no-mount", "--kafka", 
 fn up() -> (Child, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ballast"));
     command.args(QUIET).args(["--http", "127.0.0.1:0", "--json"]);
+    // Whoever runs the tests may have been started by nohup.
+    let default_hangup = || {
+        // SAFETY: no code runs at the signal.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: the call may be made between fork and exec.
+    unsafe { command.pre_exec(default_hangup) };
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -27,7 +36,7 @@ fn end(mut child: Child, signal: libc::c_int) -> Option<i32> {
 
 #[test]
 fn a_served_tree_is_changed_by_the_command_and_left_with_0() {
-    for signal in [libc::SIGTERM, libc::SIGINT] {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let (child, server) = up();
         let made = ballast(&["create", "directory", "/a/b", "--parents", "--server", &server]);
         assert!(made.status.success(), "{}", text(&made.stderr));
@@ -61,6 +70,49 @@ fn a_port_in_use_is_one_sentence_and_the_option_that_helps() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(said.contains(&format!("{address} is in use")) && said.contains("--kafka"), "{said}");
+}
+
+/// A terminal that is gone: nobody reads what is said.
+#[test]
+fn a_server_whose_terminal_is_gone_still_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ballast"));
+    command.args(["up", "--no-mount", "--kafka", "none", "--postgres", "none", "--http", "127.0.0.1:0", "--bucket"]);
+    command.arg(directory.path().join("bucket"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    drop(child.stderr.take());
+    assert_eq!(end(child, libc::SIGTERM), Some(0), "{line}");
+}
+
+#[test]
+fn a_bucket_in_its_own_mount_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    for (bucket, mount) in [("tree", "tree"), ("tree/bucket", "tree"), ("bucket", "bucket/tree")] {
+        let options = ["--kafka", "none", "--postgres", "none", "--http", "127.0.0.1:0"];
+        let place = ["up", "--bucket", &below(bucket), "--mount", &below(mount)];
+        let output = ballast(&[&place[..], &options[..]].concat());
+        assert_eq!(output.status.code(), Some(1), "{bucket} {mount}");
+        assert!(text(&output.stderr).contains("lie in each other"), "{}", text(&output.stderr));
+        assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none(), "nothing was made");
+    }
+}
+
+#[test]
+fn who_looks_at_a_bucket_that_is_not_there_is_told_and_makes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("balast");
+    for verb in ["fsck", "inspect"] {
+        let output = ballast(&[verb, missing.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{verb}");
+        assert!(text(&output.stderr).contains("there is no bucket"), "{}", text(&output.stderr));
+        assert!(!missing.exists());
+        let output = ballast(&[verb, directory.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{verb}");
+        assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none(), "an empty directory stays empty");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Ops {
         let opened = self.handles.get(handle)?;
         match &*opened {
             Opened::File(file) => Ok(join(self.files.read_at(file, offset, u64::from(length)).await?)),
-            Opened::Virtual(file) => Ok(self.virtuals.read(&who.call(), file, offset, length).await?),
+            Opened::Virtual(file) => Ok(self.virtuals.read(&who.call_with_groups(), file, offset, length).await?),
             Opened::Directory(_) => Err(Errno::EISDIR.into()),
         }
     }
@@ -54,7 +54,7 @@ impl Ops {
                     self.files.fsync(file).await?;
                 }
             }
-            Opened::Virtual(file) => self.virtuals.write(&who.call(), file, bytes).await?,
+            Opened::Virtual(file) => self.virtuals.write(&who.call_with_groups(), file, bytes).await?,
             Opened::Directory(_) => return Err(Errno::EISDIR.into()),
         }
         Ok(length)
@@ -70,8 +70,8 @@ impl Ops {
         let opened = self.handles.get(handle)?;
         match &*opened {
             Opened::File(file) => Ok(self.files.hand_over(file).await?),
-            Opened::Virtual(file) => Ok(self.virtuals.flush(file).await?),
-            Opened::Directory(_) => Ok(()),
+            // Other descriptors may share this opening, and write the rest of a line.
+            Opened::Virtual(_) | Opened::Directory(_) => Ok(()),
         }
     }
 
@@ -79,7 +79,7 @@ impl Ops {
         let Some(opened) = self.handles.remove(handle) else { return Ok(()) };
         match Arc::try_unwrap(opened) {
             Ok(Opened::File(file)) => self.files.release(file).await?,
-            Ok(Opened::Virtual(file)) => self.virtuals.close(&file),
+            Ok(Opened::Virtual(file)) => self.virtuals.close(&file).await,
             // Directories need nothing; a file that a read ahead still uses is closed by the last of them.
             _ => {}
         }

@@ -88,6 +88,7 @@ impl Ops {
             lines.len() < LINES_AT_ONCE
         })
         .await?;
+        let mut taken = false;
         for mut line in lines {
             let found = match (&line.name[..], line.ino) {
                 (b"." | b"..", _) => self.shown(directory.inode.clone()).await,
@@ -97,7 +98,13 @@ impl Ops {
                 }
                 (_, ino) => self.getattr(Ino(ino.0)).await,
             };
-            let Ok(attributes) = found else { continue };
+            let attributes = match found {
+                Ok(attributes) => attributes,
+                Err(crate::errno::Fault(Errno::ENOENT | Errno::ESTALE)) => continue,
+                // A listing without it would say that it is not there. The kernel asks for the rest, and hears of it.
+                Err(_) if taken => break,
+                Err(error) => return Err(error),
+            };
             if line.ino.0 == u64::MAX {
                 line.ino = attributes.ino;
             }
@@ -107,6 +114,7 @@ impl Ops {
                 self.forget(number.0, 1);
                 break;
             }
+            taken = true;
         }
         Ok(())
     }

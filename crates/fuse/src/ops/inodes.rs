@@ -42,9 +42,12 @@ impl Ops {
         if set == SetAttributes::default() {
             return self.getattr(ino).await;
         }
-        // Who may give a file to a group, or set its set-group-id bit, depends on all groups of the caller.
-        let call = if set.mode.is_some() || set.gid.is_some() { who.call_with_groups() } else { who.call() };
-        let (inode, _) = self.files.set_attributes(&call, ino, set).await?;
+        // Who may give a file to a group, or set its set-group-id bit, depends on all groups of the caller: without them
+        // the bit is left out, and nothing refused.
+        let (inode, _) = match set.mode.is_some() || set.gid.is_some() {
+            true => self.files.set_attributes(&who.call_with_groups(), ino, set).await?,
+            false => as_caller!(who, call => self.files.set_attributes(&call, ino, set.clone()))?,
+        };
         self.shown(inode).await
     }
 

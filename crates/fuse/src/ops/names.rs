@@ -5,7 +5,7 @@ use crate::attributes::kind_of_mode;
 use crate::handles::Opened;
 use crate::who::{Who, as_caller};
 use ballast_files::Open;
-use ballast_tree::{Inode, NewInode, Rename};
+use ballast_tree::{Access, Inode, NewInode, Rename};
 use ballast_types::{Call, Ino, Kind};
 use bytes::Bytes;
 use fuser::{Errno, FileAttr, FileHandle, RenameFlags};
@@ -95,8 +95,15 @@ impl Ops {
         Ok(())
     }
 
+    /// Drops a stream or table. `rm -rf` tries this with a directory that it cannot list, and must fail then: so it takes
+    /// the right to read, too.
     pub async fn rmdir(&self, who: &Who, parent: Ino, name: &OsStr) -> Done<()> {
         let entry = name_of(name)?;
+        if let Ok(inode) = as_caller!(who, call => self.tree.lookup(&call, parent, &entry))
+            && matches!(inode.kind, Kind::Stream | Kind::Table)
+        {
+            as_caller!(who, call => self.tree.access(&call, inode.ino, Access::READ))?;
+        }
         let removed = as_caller!(who, call => self.tree.remove_directory(&call, parent, &entry));
         self.refuse_inside(parent, removed).await?;
         Ok(())

@@ -1,10 +1,12 @@
 //! Streams and tables in the mount.
 
+use crate::rights::as_user;
 use crate::{Notebook, World, errno, on_mount_with};
 use ballast_tree::NewInode;
 use ballast_types::{Call, Ino, Kind};
 use bytes::Bytes;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
 
 fn make_stream(world: &World, name: &str) {
@@ -49,5 +51,21 @@ fn a_stream_is_dropped_by_rmdir_and_by_nothing_else() {
         fs::rename(world.at("s"), world.at("t")).expect("a stream can be renamed");
         fs::remove_dir(world.at("t")).expect("rmdir drops it");
         assert!(!world.at("t").exists());
+    });
+}
+
+#[test]
+fn who_cannot_list_a_stream_does_not_drop_it_by_a_recursive_removal() {
+    on_mount_with(Arc::new(Notebook::default()), |world| {
+        fs::create_dir(world.at("logs")).expect("the name is free");
+        make_stream(world, "web");
+        fs::rename(world.at("web"), world.at("logs/web")).expect("a stream can be renamed");
+        chown(world.at("logs"), Some(61_000), None).expect("root may");
+        chown(world.at("logs/web"), Some(61_000), None).expect("root may");
+        fs::set_permissions(world.at("logs/web"), Permissions::from_mode(0)).expect("root may");
+        assert!(!as_user(world, "", "rm -rf logs"));
+        assert!(world.at("logs/web").exists());
+        fs::set_permissions(world.at("logs/web"), Permissions::from_mode(0o700)).expect("root may");
+        assert!(as_user(world, "", "rmdir logs/web"));
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::{World, c_path, can_mount, checked, errno};
 use ballast_files::read::join;
-use ballast_fuse::{Error, NoVirtuals};
+use ballast_fuse::{Error, NoVirtuals, Settings};
 use ballast_store::{MemoryVolume, Volume};
 use ballast_types::{Call, Ino};
 use std::fs::{self, File};
@@ -178,4 +178,55 @@ fn leave_dead_mount(path: &Path) {
     // SAFETY: all pointers are to NUL-terminated strings that outlive the call.
     let mounted = unsafe { libc::mount(name, path.as_ptr(), name, 0, options.as_ptr().cast()) };
     checked(mounted).expect("root may mount");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mount_that_is_read_only_refuses_every_change_at_once() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
+    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let path = world.at("file");
+    let written = tokio::task::spawn_blocking(move || fs::write(path, "as it was")).await;
+    written.expect("it does not panic").expect("it can be written");
+    mount.unmount().await.expect("it can be unmounted");
+    let settings = Settings { read_only: true, ..Settings::new(&world.path) };
+    let mount = ballast_fuse::mount(settings, world.tree.clone(), world.files.clone(), Arc::new(NoVirtuals)).await;
+    let mount = mount.expect("it can be mounted");
+    let path = world.at("file");
+    let tried = tokio::task::spawn_blocking(move || {
+        assert_eq!(errno(File::options().append(true).open(&path)), libc::EROFS);
+        assert_eq!(errno(fs::remove_file(&path)), libc::EROFS);
+        fs::read_to_string(path).expect("it can be read")
+    });
+    assert_eq!(tried.await.expect("it does not panic"), "as it was");
+    mount.unmount().await.expect("it can be unmounted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unmount_after_somebody_else_unmounted_leaves_what_is_there_now() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
+    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let target = c_path(&world.path);
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    checked(unsafe { libc::umount2(target.as_ptr(), 0) }).expect("root may");
+    // The session hears of it in a moment.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let source = c"none".as_ptr();
+    // SAFETY: all strings are NUL-terminated.
+    let mounted = unsafe { libc::mount(source, target.as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()) };
+    checked(mounted).expect("root may");
+    fs::write(world.at("other"), "of somebody else").expect("it can be written");
+    let unmounted = mount.unmount().await;
+    let left = fs::read_to_string(world.at("other"));
+    // SAFETY: as above.
+    checked(unsafe { libc::umount2(target.as_ptr(), 0) }).expect("root may");
+    unmounted.expect("there was nothing to do");
+    assert_eq!(left.expect("it is still there"), "of somebody else");
 }

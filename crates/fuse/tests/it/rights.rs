@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::process::Command;
 
 /// Runs a shell command as an ordinary user; true if it succeeds.
-fn as_user(world: &World, groups: &str, script: &str) -> bool {
+pub fn as_user(world: &World, groups: &str, script: &str) -> bool {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=61000", "--regid=61000"]);
     match groups {
@@ -33,6 +33,8 @@ fn mode_bits_and_groups_bind_other_users() {
         assert!(!as_user(world, "61001", "echo x >> file"));
         mode(world, "file", 0o660);
         assert!(as_user(world, "61001", "echo x >> file"));
+        assert!(as_user(world, "61001", "touch file"), "also for the times of what it may write");
+        assert!(!as_user(world, "", "touch file"));
         assert!(!as_user(world, "61001", "chmod 777 file"));
         assert!(!as_user(world, "", "touch new"));
         mode(world, "", 0o1777);
