@@ -39,11 +39,12 @@ pub const USAGE_ENTRIES_MAX: usize = 100;
 /// Entries that one recursive removal removes. What is larger is removed in several requests.
 pub const REMOVE_ENTRIES_MAX: u64 = 1_000_000;
 
+/// Entries of a directory that a recursive removal looks at together. For each directory in it, the one above is looked
+/// at once more.
+pub const REMOVE_PAGE: usize = 64;
+
 /// Directories below each other that a recursive removal enters: as many as a path can name.
 pub const REMOVE_DEPTH_MAX: usize = 2048;
-
-/// Characters of a snapshot's name. It is a name in `.snapshot`.
-pub const SNAPSHOT_NAME_BYTES_MAX: usize = 200;
 
 /// How long open requests may go on after a shutdown has begun. After it they are cut off: whoever was not
 /// answered must assume nothing.

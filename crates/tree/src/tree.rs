@@ -433,7 +433,10 @@ impl Inner {
         after: Option<&Name>,
         entries_max: usize,
     ) -> Result<Vec<Entry>> {
-        match self.hot_directory(call, ino).await? {
+        let inode = self.directory(ino).await?;
+        access::require(&inode, &call.caller, Access::READ)?;
+        // A directory is not filled for one page of it.
+        match self.cache.directory(ino) {
             Some(directory) => Ok(directory.page(after, entries_max)),
             None => rows::entries(self.reader(), ino, after, entries_max).await,
         }

@@ -2,12 +2,12 @@
 
 use crate::http::State as Server;
 use crate::http::failure::Failure;
-use crate::limits;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use ballast_api::{Snapshot, SnapshotName, Snapshots, time};
 use ballast_store::SnapshotEntry;
+use ballast_store::limits::SNAPSHOT_NAME_MAX;
 use ballast_types::{ErrorKind, Name, Timestamp};
 use std::sync::Arc;
 
@@ -38,10 +38,11 @@ pub async fn remove(State(server): State<Arc<Server>>, body: Body) -> Result<Jso
 /// The name of a snapshot is a name of the tree, in text.
 fn checked(body: Body) -> Result<String, Failure> {
     let name = body?.0.name;
-    let legal = name.parse::<Name>().is_ok() && name.len() <= limits::SNAPSHOT_NAME_BYTES_MAX;
+    let legal = name.parse::<Name>().is_ok() && name.len() <= SNAPSHOT_NAME_MAX;
     if !legal || name.chars().any(char::is_control) {
-        let bytes = limits::SNAPSHOT_NAME_BYTES_MAX;
-        return Err(Failure::invalid(format!("{name:?} cannot name a snapshot: 1 to {bytes} bytes without /")));
+        return Err(Failure::invalid(format!(
+            "{name:?} cannot name a snapshot: 1 to {SNAPSHOT_NAME_MAX} bytes without / and control characters"
+        )));
     }
     Ok(name)
 }

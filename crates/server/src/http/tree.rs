@@ -11,7 +11,7 @@ use ballast_api::routes::{decode_path, encode_path};
 use ballast_api::{Create, Entry, Listing, Remove, Removed, time};
 use ballast_store::Position;
 use ballast_tree::{Inode, NewInode};
-use ballast_types::{Call, ErrorKind, Kind, TreePath};
+use ballast_types::{Call, ErrorKind, Ino, Kind, TreePath};
 use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -59,11 +59,11 @@ pub async fn list(State(server): State<Arc<Server>>, query: Result<Query<At>, Qu
     let mut entries = Vec::with_capacity(page.len());
     let mut rows_left = limits::SIZE_ROWS_MAX;
     for entry in &page {
-        // One that was removed since the listing was made is left out.
-        match server.tree().inode(entry.ino).await {
-            Ok(inode) => entries.push(server.entry(&path.join(entry.name.clone()), &inode, &mut rows_left).await?),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+        match server.listed(&path.join(entry.name.clone()), entry.ino, &mut rows_left).await {
+            Ok(shown) => entries.push(shown),
+            // It was removed since the listing was made.
+            Err(failure) if failure.kind == ErrorKind::NotFound => {}
+            Err(failure) => return Err(failure),
         }
     }
     Ok(Json(Listing { entries, after }))
@@ -150,21 +150,37 @@ impl Removal<'_> {
         if self.drop {
             return Ok(());
         }
-        let mut left = vec![(path.clone(), directory.ino)];
-        while let Some((path, ino)) = left.pop() {
-            for entry in self.server.tree().list(self.call, ino).await?.iter() {
+        // Where each directory that is entered and not yet left goes on.
+        let mut entered = vec![(path.clone(), directory.ino, None)];
+        while let Some((path, ino, after)) = entered.last_mut() {
+            let page = self.server.tree().list_page(self.call, *ino, after.as_ref(), limits::REMOVE_PAGE).await?;
+            if page.is_empty() {
+                entered.pop();
+                continue;
+            }
+            let mut deeper = None;
+            for entry in page {
                 let below = path.join(entry.name.clone());
-                match entry.kind {
-                    Kind::Directory => left.push((below, entry.ino)),
-                    Kind::Stream | Kind::Table => {
-                        let message = format!("{below} is a {}: say --drop to drop it with what it holds", entry.kind);
-                        return Err(Failure::new(ErrorKind::Denied, message));
-                    }
-                    _ => {}
+                self.check(&below, entry.kind)?;
+                *after = Some(entry.name);
+                if entry.kind == Kind::Directory {
+                    deeper = Some((below, entry.ino, None));
+                    break;
                 }
             }
+            entered.extend(deeper);
+            check_depth(entered.len())?;
         }
         Ok(())
+    }
+
+    /// Whether what is here may go.
+    fn check(&self, path: &TreePath, kind: Kind) -> Result<(), Failure> {
+        if self.drop || !matches!(kind, Kind::Stream | Kind::Table) {
+            return Ok(());
+        }
+        let message = format!("{path} is a {kind}: say --drop to drop it with what it holds");
+        Err(Failure::new(ErrorKind::Denied, message))
     }
 
     /// Removes what is below a directory, the deepest first.
@@ -174,11 +190,16 @@ impl Removal<'_> {
         let mut entered = vec![(path.clone(), directory.ino)];
         while let Some((path, ino)) = entered.last().cloned() {
             let mut deeper = None;
-            for entry in tree.list(self.call, ino).await?.iter() {
+            // What has been removed does not show again.
+            let page = tree.list_page(self.call, ino, None, limits::REMOVE_PAGE).await?;
+            for entry in &page {
+                let below = path.join(entry.name.clone());
                 if entry.kind == Kind::Directory {
-                    deeper.get_or_insert((path.join(entry.name.clone()), entry.ino));
+                    deeper.get_or_insert((below, entry.ino));
                     continue;
                 }
+                // It may have come since all was looked through.
+                self.check(&below, entry.kind)?;
                 self.position = match entry.kind.looks_like_directory() {
                     true => tree.remove_directory(self.call, ino, &entry.name).await?,
                     false => tree.unlink(self.call, ino, &entry.name).await?,
@@ -187,9 +208,10 @@ impl Removal<'_> {
             }
             if let Some(deeper) = deeper {
                 entered.push(deeper);
-                if entered.len() > limits::REMOVE_DEPTH_MAX {
-                    return Err(Failure::invalid("the directories are too deep to remove in one request"));
-                }
+                check_depth(entered.len())?;
+                continue;
+            }
+            if page.len() == limits::REMOVE_PAGE {
                 continue;
             }
             entered.pop();
@@ -211,6 +233,13 @@ impl Removal<'_> {
     }
 }
 
+fn check_depth(depth: usize) -> Result<(), Failure> {
+    match depth > limits::REMOVE_DEPTH_MAX {
+        true => Err(Failure::invalid("the directories are too deep to remove in one request")),
+        false => Ok(()),
+    }
+}
+
 impl Server {
     /// A call of whoever connects from this machine.
     pub fn call(&self) -> Call {
@@ -219,6 +248,15 @@ impl Server {
 
     async fn durable(&self, position: Position) -> Result<(), Failure> {
         Ok(self.tree().volume().durable(position).await?)
+    }
+
+    /// What a listing shows of an inode that it names.
+    async fn listed(&self, path: &TreePath, ino: Ino, rows_left: &mut u64) -> Result<Entry, Failure> {
+        let inode = self.tree().inode(ino).await?;
+        if inode.links == 0 {
+            return Err(Failure::new(ErrorKind::NotFound, format!("{path} has been removed")));
+        }
+        self.entry(path, &inode, rows_left).await
     }
 
     /// `rows_left` bounds what is read to tell the sizes of streams and tables.
