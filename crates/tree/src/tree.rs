@@ -433,10 +433,15 @@ impl Inner {
         after: Option<&Name>,
         entries_max: usize,
     ) -> Result<Vec<Entry>> {
-        let inode = self.directory(ino).await?;
-        access::require(&inode, &call.caller, Access::READ)?;
-        // A directory is not filled for one page of it.
-        match self.cache.directory(ino) {
+        let hot = match entries_max {
+            usize::MAX => self.hot_directory(call, ino).await?,
+            // A directory is not filled for one page of it.
+            _ => {
+                access::require(&*self.directory(ino).await?, &call.caller, Access::READ)?;
+                self.cache.directory(ino)
+            }
+        };
+        match hot {
             Some(directory) => Ok(directory.page(after, entries_max)),
             None => rows::entries(self.reader(), ino, after, entries_max).await,
         }
