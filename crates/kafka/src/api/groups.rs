@@ -196,7 +196,7 @@ impl Client {
                     .topics
                     .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
                 let answer = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-                response.groups.push(match self.committed(&group.group_id, topics).await {
+                response.groups.push(match self.committed(&group.group_id, &topics).await {
                     Ok(topics) => answer.with_topics(topics),
                     Err(error) => answer.with_error_code(group_number(&error)),
                 });
@@ -206,10 +206,19 @@ impl Client {
         let topics = request
             .topics
             .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-        match self.committed(&request.group_id, topics).await {
+        match self.committed(&request.group_id, &topics).await {
             Ok(topics) => response.topics = topics.into_iter().map(|topic| older(to, topic)).collect(),
             Err(error) if to.version >= 2 => response.error_code = group_number(&error),
-            Err(_) => {}
+            Err(error) => {
+                // The error has its place beside each partition. Without it, they would count as never committed.
+                let code = group_number(&error);
+                let failed = |(name, indexes): (TopicName, Vec<i32>)| {
+                    let partition = |index| committed_partition(index, None).with_error_code(code);
+                    let partitions = indexes.into_iter().map(partition).collect();
+                    older(to, OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions))
+                };
+                response.topics = topics.unwrap_or_default().into_iter().map(failed).collect();
+            }
         }
         response
     }
@@ -218,14 +227,14 @@ impl Client {
     async fn committed(
         &self,
         group: &GroupId,
-        topics: Option<Vec<(TopicName, Vec<i32>)>>,
+        topics: &Option<Vec<(TopicName, Vec<i32>)>>,
     ) -> Result<Vec<OffsetFetchResponseTopics>> {
         let Some(topics) = topics else { return self.all_committed(group).await };
         let mut found = Vec::with_capacity(topics.len());
         for (name, indexes) in topics {
-            let stream = self.stream(&name, Right::Read).await;
+            let stream = self.stream(name, Right::Read).await;
             let mut partitions = Vec::with_capacity(indexes.len());
-            for index in indexes {
+            for index in indexes.iter().copied() {
                 let id = stream.as_ref().map_err(Error::clone).and_then(|stream| partition_of(stream, index));
                 let committed = match id {
                     Ok(id) => self.broker.streams.committed_offset(group, id).await?,
@@ -238,7 +247,7 @@ impl Client {
                 };
                 partitions.push(committed_partition(index, committed));
             }
-            found.push(OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions));
+            found.push(OffsetFetchResponseTopics::default().with_name(name.clone()).with_partitions(partitions));
         }
         Ok(found)
     }

@@ -104,3 +104,17 @@ async fn two_members_over_two_connections_share() {
     assert_eq!(one.call(3, &shares).await.assignment.as_ref(), b"all");
     assert_eq!(two.receive::<SyncGroupRequest>(3).await.1.assignment.as_ref(), b"half");
 }
+
+#[tokio::test]
+async fn who_asks_for_offsets_in_an_old_version_is_told_the_error_and_not_that_there_are_none() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    server.topic("orders", 1).await;
+    let data = offset_fetch_request::OffsetFetchRequestTopic::default()
+        .with_name(topic("orders"))
+        .with_partition_indexes(vec![0, 1]);
+    // No group has an empty name.
+    let response = client.call(1, &OffsetFetchRequest::default().with_topics(Some(vec![data]))).await;
+    let told: Vec<_> = response.topics[0].partitions.iter().map(|it| (it.committed_offset, it.error_code)).collect();
+    assert_eq!(told, [(-1, 24), (-1, 24)]);
+}
