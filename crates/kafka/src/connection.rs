@@ -8,7 +8,7 @@
 use crate::api;
 use crate::frame;
 use crate::limits;
-use crate::reply::Pending;
+use crate::reply::{Hangup, Pending};
 use crate::server::Broker;
 use ballast_runtime::Shutdown;
 use bytes::Bytes;
@@ -92,16 +92,16 @@ async fn write_replies(mut writer: OwnedWriteHalf, mut started: mpsc::Receiver<P
                 let mut next = Some(reply);
                 // Whatever else is ready goes out with the same call.
                 while let Some(reply) = next.take() {
-                    match reply {
-                        Ok(Some(reply)) => {
-                            put(&mut pieces, reply.pieces);
+                    let put = reply.and_then(|reply| match reply {
+                        Some(reply) => {
                             held.extend(reply.held);
+                            put(&mut pieces, reply.pieces)
                         }
-                        Ok(None) => {}
-                        Err(hangup) => {
-                            tracing::error!(%hangup, "a Kafka connection is closed");
-                            return;
-                        }
+                        None => Ok(()),
+                    });
+                    if let Err(hangup) = put {
+                        tracing::error!(%hangup, "a Kafka connection is closed");
+                        return;
                     }
                     if pieces.len() < limits::WRITE_SLICES {
                         next = futures::FutureExt::now_or_never(in_flight.next()).flatten();
@@ -116,9 +116,10 @@ async fn write_replies(mut writer: OwnedWriteHalf, mut started: mpsc::Receiver<P
 }
 
 /// Adds an answer behind its length.
-fn put(pieces: &mut VecDeque<Bytes>, reply: SmallVec<[Bytes; 2]>) {
+fn put(pieces: &mut VecDeque<Bytes>, reply: SmallVec<[Bytes; 2]>) -> Result<(), Hangup> {
     let length: usize = reply.iter().map(Bytes::len).sum();
-    let length = i32::try_from(length).expect("answers are bounded far below 2 GiB");
+    let length = i32::try_from(length).map_err(|_| Hangup::TooLarge(length))?;
     pieces.push_back(Bytes::copy_from_slice(&length.to_be_bytes()));
     pieces.extend(reply);
+    Ok(())
 }

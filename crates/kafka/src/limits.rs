@@ -65,3 +65,13 @@ pub const FETCH_BYTES_MAX: usize = 64 << 20;
 
 /// The longest that a fetch waits for more.
 pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Memory of an answer while it is put together: a million partitions, more than clusters have, or all configs of
+/// 30,000 topics.
+pub const ANSWER_MEMORY_MAX: usize = 256 << 20;
+
+/// What an entry of an answer counts in it: structures of the codec have 100 to 250 bytes.
+pub const ANSWER_ENTRY_BYTES: usize = 256;
+
+/// Bytes of an answer: librdkafka takes no more (`receive.message.max.bytes`).
+pub const ANSWER_BYTES_MAX: usize = 100_000_000;

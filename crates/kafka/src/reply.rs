@@ -1,5 +1,6 @@
 //! Answers, ready for the socket.
 
+use crate::limits;
 use ballast_runtime::memory::Share;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -21,6 +22,29 @@ pub(crate) enum Hangup {
     /// The protocol has no place for the error in this answer, and what is there would be taken for all there is.
     #[error("a request of kind {key} cannot be answered: {text}")]
     Unanswerable { key: i16, text: String },
+    #[error("an answer of {0} bytes has no length")]
+    TooLarge(usize),
+}
+
+/// Memory that an answer may still take while it is put together: a small request can ask for a large one.
+pub(crate) struct Room {
+    key: i16,
+    left: usize,
+}
+
+impl Room {
+    pub fn new(to: To) -> Self {
+        Self { key: to.key, left: limits::ANSWER_MEMORY_MAX }
+    }
+
+    /// Takes what so many entries need, with texts of so many bytes.
+    pub fn take(&mut self, entries: usize, text_bytes: usize) -> Result<(), Hangup> {
+        let wanted = entries.saturating_mul(limits::ANSWER_ENTRY_BYTES).saturating_add(text_bytes);
+        let left = self.left.checked_sub(wanted);
+        let too_large = || Hangup::Unanswerable { key: self.key, text: "the answer would be too large".to_owned() };
+        self.left = left.ok_or_else(too_large)?;
+        Ok(())
+    }
 }
 
 /// An answer behind its length.
@@ -63,6 +87,10 @@ impl To {
     pub fn encode<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Reply, Hangup> {
         let fail = |text: String| Hangup::Unwritable { key: self.key, version: self.version, text };
         let bytes = response.compute_size(self.version).map_err(|error| fail(error.to_string()))?;
+        if bytes > limits::ANSWER_BYTES_MAX {
+            let text = format!("the answer would have {bytes} bytes");
+            return Err(Hangup::Unanswerable { key: self.key, text });
+        }
         let mut out = self.header(T::header_version(self.version), bytes);
         response.encode(&mut out, self.version).map_err(|error| fail(error.to_string()))?;
         Ok(Reply { pieces: SmallVec::from_iter([out.freeze()]), held: None })

@@ -5,7 +5,7 @@
 
 use super::{Client, text};
 use crate::codes::number;
-use crate::reply::To;
+use crate::reply::{Hangup, Room, To};
 use ballast_streams::{Cleanup, Error, Result, Right, Settings, TimestampType};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -17,6 +17,7 @@ use kafka_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, incremental_alter_configs_response,
 };
 use kafka_protocol::protocol::StrBytes;
+use std::collections::HashSet;
 
 const RESOURCE_TOPIC: i8 = 2;
 const RESOURCE_BROKER: i8 = 4;
@@ -102,6 +103,9 @@ impl Entry {
         if self.set { SOURCE_TOPIC } else { SOURCE_DEFAULT }
     }
 }
+
+/// How many configs a topic has.
+pub(super) const COUNT: usize = TOPIC.len();
 
 /// All configs of a topic.
 pub(super) fn topic(settings: &Settings) -> Vec<Entry> {
@@ -221,10 +225,20 @@ fn refused(code: ResponseError, why: &'static str) -> Refusal {
 }
 
 impl Client {
-    pub(super) async fn describe_configs(&self, to: To, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    pub(super) async fn describe_configs(
+        &self,
+        to: To,
+        request: DescribeConfigsRequest,
+    ) -> Result<DescribeConfigsResponse, Hangup> {
         let mut response = DescribeConfigsResponse::default();
+        let mut room = Room::new(to);
+        let mut seen = HashSet::new();
         for resource in request.resources {
             let (kind, name) = (resource.resource_type, resource.resource_name);
+            // Each once, however often it is asked for.
+            if !seen.insert((kind, name.clone())) {
+                continue;
+            }
             let entries = match kind {
                 RESOURCE_TOPIC => match self.stream(&name, Right::Read).await {
                     Ok(stream) => Ok(topic(stream.settings())),
@@ -241,13 +255,17 @@ impl Client {
             response.results.push(match entries {
                 Ok(entries) => {
                     let synonyms = request.include_synonyms;
-                    let entries = entries.into_iter().filter(wanted).map(|entry| described(to, kind, entry, synonyms));
+                    let entries: Vec<Entry> = entries.into_iter().filter(wanted).collect();
+                    let copies = if synonyms { 2 } else { 1 };
+                    let texts: usize = entries.iter().map(|entry| copies * entry.value.len()).sum();
+                    room.take(1 + copies * entries.len(), texts)?;
+                    let entries = entries.into_iter().map(|entry| described(to, kind, entry, synonyms));
                     result.with_configs(entries.collect())
                 }
                 Err((code, message)) => result.with_error_code(code).with_error_message(Some(message)),
             });
         }
-        response
+        Ok(response)
     }
 
     fn broker_configs(&self) -> Vec<Entry> {

@@ -2,7 +2,7 @@
 
 use super::{Client, partition_of, text};
 use crate::codes::{code, group_number, number};
-use crate::reply::{Pending, To};
+use crate::reply::{Hangup, Pending, Room, To};
 use ballast_streams::{
     CommittedOffset, Error, GroupView, JoinRequest, Joined, Membership, PartitionId, Result, Right, SyncRequest,
     Synced, limits,
@@ -30,7 +30,7 @@ use kafka_protocol::messages::{
     OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// From this version on a new member without a name of its own is told its id first.
@@ -188,25 +188,35 @@ impl Client {
         OffsetCommitResponse::default().with_topics(topics.into_iter().map(topic).collect())
     }
 
-    pub(super) async fn offset_fetch(&self, to: To, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    pub(super) async fn offset_fetch(
+        &self,
+        to: To,
+        request: OffsetFetchRequest,
+    ) -> Result<OffsetFetchResponse, Hangup> {
         let mut response = OffsetFetchResponse::default();
+        let mut room = Room::new(to);
         if to.version >= 8 {
+            let mut seen = HashSet::new();
             for group in request.groups {
+                // Each once, however often it is asked for.
+                if !seen.insert(group.group_id.clone()) {
+                    continue;
+                }
                 let topics = group
                     .topics
                     .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
                 let answer = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-                response.groups.push(match self.committed(&group.group_id, &topics).await {
+                response.groups.push(match self.committed(&mut room, &group.group_id, &topics).await? {
                     Ok(topics) => answer.with_topics(topics),
                     Err(error) => answer.with_error_code(group_number(&error)),
                 });
             }
-            return response;
+            return Ok(response);
         }
         let topics = request
             .topics
             .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-        match self.committed(&request.group_id, &topics).await {
+        match self.committed(&mut room, &request.group_id, &topics).await? {
             Ok(topics) => response.topics = topics.into_iter().map(|topic| older(to, topic)).collect(),
             Err(error) if to.version >= 2 => response.error_code = group_number(&error),
             Err(error) => {
@@ -220,16 +230,17 @@ impl Client {
                 response.topics = topics.unwrap_or_default().into_iter().map(failed).collect();
             }
         }
-        response
+        Ok(response)
     }
 
-    /// The committed offsets of these partitions, or of all.
+    /// The committed offsets of these partitions, or of all; or why the group has none to tell.
     async fn committed(
         &self,
+        room: &mut Room,
         group: &GroupId,
         topics: &Option<Vec<(TopicName, Vec<i32>)>>,
-    ) -> Result<Vec<OffsetFetchResponseTopics>> {
-        let Some(topics) = topics else { return self.all_committed(group).await };
+    ) -> Result<Result<Vec<OffsetFetchResponseTopics>>, Hangup> {
+        let Some(topics) = topics else { return self.all_committed(room, group).await };
         let mut found = Vec::with_capacity(topics.len());
         for (name, indexes) in topics {
             let stream = self.stream(name, Right::Read).await;
@@ -237,7 +248,10 @@ impl Client {
             for index in indexes.iter().copied() {
                 let id = stream.as_ref().map_err(Error::clone).and_then(|stream| partition_of(stream, index));
                 let committed = match id {
-                    Ok(id) => self.broker.streams.committed_offset(group, id).await?,
+                    Ok(id) => match self.broker.streams.committed_offset(group, id).await {
+                        Ok(committed) => committed,
+                        Err(error) => return Ok(Err(error)),
+                    },
                     // A partition that is not there has no offset: that is no error.
                     Err(error) if error.kind() == ErrorKind::NotFound => None,
                     Err(error) => {
@@ -245,18 +259,28 @@ impl Client {
                         continue;
                     }
                 };
+                room.take(1, committed.as_ref().map_or(0, |committed| committed.metadata.len()))?;
                 partitions.push(committed_partition(index, committed));
             }
             found.push(OffsetFetchResponseTopics::default().with_name(name.clone()).with_partitions(partitions));
         }
-        Ok(found)
+        Ok(Ok(found))
     }
 
-    async fn all_committed(&self, group: &GroupId) -> Result<Vec<OffsetFetchResponseTopics>> {
+    async fn all_committed(
+        &self,
+        room: &mut Room,
+        group: &GroupId,
+    ) -> Result<Result<Vec<OffsetFetchResponseTopics>>, Hangup> {
         let streams = &self.broker.streams;
+        let all = match streams.committed_offsets(group).await {
+            Ok(all) => all,
+            Err(error) => return Ok(Err(error)),
+        };
         let mut found: Vec<OffsetFetchResponseTopics> = Vec::new();
         let mut names: HashMap<ballast_types::Ino, usize> = HashMap::new();
-        for (id, committed) in streams.committed_offsets(group).await? {
+        for (id, committed) in all {
+            room.take(1, committed.metadata.len())?;
             let at = match names.get(&id.ino) {
                 Some(at) => *at,
                 None => {
@@ -272,15 +296,29 @@ impl Client {
             let index = i32::try_from(id.partition).unwrap_or(i32::MAX);
             found[at].partitions.push(committed_partition(index, Some(committed)));
         }
-        Ok(found)
+        Ok(Ok(found))
     }
 
-    pub(super) async fn describe_groups(&self, to: To, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    pub(super) async fn describe_groups(
+        &self,
+        to: To,
+        request: DescribeGroupsRequest,
+    ) -> Result<DescribeGroupsResponse, Hangup> {
         let mut response = DescribeGroupsResponse::default();
+        let mut room = Room::new(to);
+        let mut seen = HashSet::new();
         for group in request.groups {
+            // Each once, however often it is asked for.
+            if !seen.insert(group.clone()) {
+                continue;
+            }
             let view = self.broker.streams.describe_group(&group).await;
             response.groups.push(match view {
-                Ok(view) => described(to, group, view),
+                Ok(view) => {
+                    let texts = view.members.iter().map(|it| it.id.len() + it.client.len() + it.host.len());
+                    room.take(1 + view.members.len(), texts.sum())?;
+                    described(to, group, view)
+                }
                 Err(error) => {
                     let gone = matches!(error, Error::GroupNotFound(_));
                     // Before version 6 a group that is not there is a dead one, which is no error.
@@ -295,7 +333,7 @@ impl Client {
                 }
             });
         }
-        response
+        Ok(response)
     }
 
     pub(super) async fn list_groups(&self, to: To, request: ListGroupsRequest) -> ListGroupsResponse {

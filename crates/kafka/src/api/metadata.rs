@@ -2,7 +2,7 @@
 
 use super::{Client, text};
 use crate::codes::{code, number};
-use crate::reply::{Hangup, To};
+use crate::reply::{Hangup, Room, To};
 use ballast_streams::batch::LEADER_EPOCH;
 use ballast_streams::{Settings, Stream};
 use ballast_types::ErrorKind;
@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
     BrokerId, DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 impl Client {
@@ -30,17 +31,24 @@ impl Client {
             .with_cluster_id(Some(text(&settings.cluster)))
             .with_controller_id(BrokerId(settings.node));
         let create = settings.auto_create && (to.version < 4 || request.allow_auto_topic_creation);
+        let mut room = Room::new(to);
         // In version 0 an empty list means all, as null does later.
         match request.topics {
             Some(topics) if to.version > 0 || !topics.is_empty() => {
+                // Each once, however often it is asked for.
+                let mut seen = HashSet::new();
                 for topic in topics {
-                    response.topics.push(self.described(to, topic, create).await);
+                    if seen.insert((topic.topic_id, topic.name.clone())) {
+                        response.topics.push(self.described(to, &mut room, topic, create).await?);
+                    }
                 }
             }
             _ => match self.broker.streams.list(&self.call).await {
                 Ok(listed) => {
                     let named = listed.into_iter().filter_map(|listed| Some((listed.stream, listed.name?)));
-                    response.topics.extend(named.map(|(stream, name)| self.topic(to, &stream, text(name))));
+                    for (stream, name) in named {
+                        response.topics.push(self.topic(to, &mut room, &stream, text(name))?);
+                    }
                 }
                 Err(error) => return Err(Hangup::Unanswerable { key: to.key, text: error.to_string() }),
             },
@@ -49,7 +57,13 @@ impl Client {
     }
 
     /// One topic that was asked for, by name or by id.
-    async fn described(&self, to: To, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
+    async fn described(
+        &self,
+        to: To,
+        room: &mut Room,
+        asked: MetadataRequestTopic,
+        create: bool,
+    ) -> Result<MetadataResponseTopic, Hangup> {
         let streams = &self.broker.streams;
         // Who names an id means the id: Java's admin client then sends an empty name beside it.
         let named = asked.name.filter(|_| asked.topic_id.is_nil());
@@ -62,12 +76,12 @@ impl Client {
                 Ok((stream, name))
             };
             return match found.await {
-                Ok((stream, name)) => self.topic(to, &stream, text(name)),
+                Ok((stream, name)) => self.topic(to, room, &stream, text(name)),
                 Err(error) => {
                     let error: ballast_streams::Error = error;
                     let unknown = error.kind() == ErrorKind::NotFound;
                     let code = if unknown { ResponseError::UnknownTopicId } else { code(&error) };
-                    MetadataResponseTopic::default().with_topic_id(asked.topic_id).with_error_code(code.code())
+                    Ok(MetadataResponseTopic::default().with_topic_id(asked.topic_id).with_error_code(code.code()))
                 }
             };
         };
@@ -81,12 +95,13 @@ impl Client {
             };
         }
         match found {
-            Ok(stream) => self.topic(to, &stream, name.0),
-            Err(error) => MetadataResponseTopic::default().with_name(Some(name)).with_error_code(number(&error)),
+            Ok(stream) => self.topic(to, room, &stream, name.0),
+            Err(error) => Ok(MetadataResponseTopic::default().with_name(Some(name)).with_error_code(number(&error))),
         }
     }
 
-    fn topic(&self, to: To, stream: &Stream, name: StrBytes) -> MetadataResponseTopic {
+    fn topic(&self, to: To, room: &mut Room, stream: &Stream, name: StrBytes) -> Result<MetadataResponseTopic, Hangup> {
+        room.take(1 + stream.partitions() as usize, name.len())?;
         let node = BrokerId(self.broker.settings.node);
         let partition = |number: u32| {
             let index = i32::try_from(number).unwrap_or(i32::MAX);
@@ -98,10 +113,10 @@ impl Client {
                 .with_isr_nodes(vec![node])
         };
         let topic_id = if to.version >= 10 { Uuid::from_bytes(stream.topic_id()) } else { Uuid::nil() };
-        MetadataResponseTopic::default()
+        Ok(MetadataResponseTopic::default()
             .with_name(Some(TopicName(name)))
             .with_topic_id(topic_id)
-            .with_partitions((0..stream.partitions()).map(partition).collect())
+            .with_partitions((0..stream.partitions()).map(partition).collect()))
     }
 
     pub(super) fn describe_cluster(&self, to: To, request: &DescribeClusterRequest) -> DescribeClusterResponse {

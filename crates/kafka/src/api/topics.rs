@@ -2,7 +2,7 @@
 
 use super::{Client, configs, text};
 use crate::codes::{code, number};
-use crate::reply::To;
+use crate::reply::{Hangup, Room, To};
 use ballast_streams::{Result, Settings, Stream};
 use ballast_types::ErrorKind;
 use kafka_protocol::ResponseError;
@@ -31,7 +31,13 @@ fn refused(code: ResponseError, why: &'static str) -> Refusal {
 }
 
 impl Client {
-    pub(super) async fn create_topics(&self, to: To, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    pub(super) async fn create_topics(
+        &self,
+        to: To,
+        request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, Hangup> {
+        // Before anything is made: each is answered with all its configs.
+        Room::new(to).take(request.topics.len() * (1 + configs::COUNT), 0)?;
         let mut response = CreateTopicsResponse::default();
         let mut seen = HashSet::new();
         let twice: HashSet<StrBytes> = request
@@ -48,7 +54,7 @@ impl Client {
             };
             response.topics.push(created(to, topic.name, made));
         }
-        response
+        Ok(response)
     }
 
     /// The stream, or what it would be if it was not only checked.

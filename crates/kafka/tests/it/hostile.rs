@@ -1,10 +1,13 @@
 //! Clients that mean harm, or do not know what they do.
 
-use crate::client::{Server, topic};
+use crate::client::{Server, text, topic};
 use crate::versions::{fetch, produce};
 use ballast_streams::Config;
 use ballast_streams::testing::BatchBuilder;
-use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest, produce_request};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, DescribeGroupsRequest, GroupId, MetadataRequest, OffsetFetchRequest,
+    ProduceRequest, create_topics_request, metadata_request, offset_fetch_request, produce_request,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -143,4 +146,37 @@ async fn consumers_who_take_nothing_do_not_keep_others_from_reading() {
         let records = answer.responses[0].partitions[0].records.as_ref();
         assert!(records.is_some_and(|records| records.len() > 900 << 10));
     }
+}
+
+#[tokio::test]
+async fn a_name_that_is_asked_for_a_thousand_times_is_answered_once() {
+    let server = Server::start().await;
+    server.topic("orders", 100).await;
+    let mut client = server.connect().await;
+    let asked = metadata_request::MetadataRequestTopic::default().with_name(Some(topic("orders")));
+    let request = MetadataRequest::default().with_topics(Some(vec![asked; 1_000]));
+    assert_eq!(client.call(9, &request).await.topics.len(), 1);
+    let group = || GroupId(text("g"));
+    let request = DescribeGroupsRequest::default().with_groups(vec![group(); 1_000]);
+    assert_eq!(client.call(5, &request).await.groups.len(), 1);
+    let asked = offset_fetch_request::OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(None);
+    let request = OffsetFetchRequest::default().with_groups(vec![asked; 1_000]);
+    assert_eq!(client.call(8, &request).await.groups.len(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_an_answer_too_large_gets_none() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    // Each is answered with its thirty configs.
+    let new = |number: usize| {
+        create_topics_request::CreatableTopic::default()
+            .with_name(topic(&format!("t{number}")))
+            .with_num_partitions(1)
+            .with_replication_factor(1)
+    };
+    let request = CreateTopicsRequest::default().with_topics((0..40_000).map(new).collect()).with_validate_only(true);
+    client.send(7, &request).await;
+    assert!(client.receive_frame().await.is_none());
+    is_well(&server).await;
 }
