@@ -47,6 +47,15 @@ impl Shape {
     }
 }
 
+/// Checks the header of a request: eight bytes, the client's name, and from header version 2 on tagged fields.
+pub(crate) fn check_header(frame: &[u8], header_version: i16) -> Result<(), Misshapen> {
+    // The name is never in the compact form.
+    let mut walk = Walk { rest: frame, version: header_version, flexible: false, entries: 0 };
+    walk.skip(8)?;
+    walk.field(&Kind::Text)?;
+    if header_version >= 2 { walk.tagged() } else { Ok(()) }
+}
+
 struct Walk<'a> {
     rest: &'a [u8],
     version: i16,

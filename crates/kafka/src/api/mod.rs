@@ -16,6 +16,7 @@ use crate::apis::Api;
 use crate::limits;
 use crate::reply::{Hangup, Pending, To};
 use crate::server::Broker;
+use crate::shape;
 use ballast_streams::{Error, Stream};
 use ballast_types::Call;
 use bytes::{Buf, Bytes};
@@ -67,13 +68,14 @@ impl Client {
             return versions::unsupported(to).map(Some);
         }
         let unreadable = || Hangup::Unreadable { key, version };
-        let header_version = api.key.request_header_version(version);
-        let header = RequestHeader::decode(&mut frame, header_version).map_err(|_| unreadable())?;
-        self.id = header.client_id.unwrap_or_default();
         let plain = api.key != ApiKey::Produce;
         if plain && frame.len() > limits::PLAIN_REQUEST_BYTES_MAX {
             return Err(unreadable());
         }
+        let header_version = api.key.request_header_version(version);
+        shape::check_header(&frame, header_version).map_err(|_| unreadable())?;
+        let header = RequestHeader::decode(&mut frame, header_version).map_err(|_| unreadable())?;
+        self.id = header.client_id.unwrap_or_default();
         api.shape.check(&frame, version).map_err(|_| unreadable())?;
         self.dispatch(api.key, to, frame).await
     }

@@ -180,3 +180,26 @@ async fn who_asks_for_an_answer_too_large_gets_none() {
     assert!(client.receive_frame().await.is_none());
     is_well(&server).await;
 }
+
+#[tokio::test]
+async fn a_header_of_very_many_fields_ends_the_connection() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let mut frame = b"\0\0\0\0\0\x12\0\x03\0\0\0\x01\xff\xff".to_vec();
+    let put = |frame: &mut Vec<u8>, number: usize| {
+        frame.extend([number as u8 | 0x80, (number >> 7) as u8 | 0x80, (number >> 14) as u8]);
+    };
+    let fields = 300_000;
+    put(&mut frame, fields);
+    for tag in 0..fields {
+        put(&mut frame, tag);
+        frame.push(0);
+    }
+    // The body: two empty names.
+    frame.extend([1, 1, 0]);
+    let length = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    client.socket.write_all(&frame).await.unwrap();
+    assert!(client.receive_frame().await.is_none());
+    is_well(&server).await;
+}
