@@ -62,9 +62,37 @@ pub(crate) fn number(error: &Error) -> i16 {
     code(error).code()
 }
 
-/// As [`number`], where the request is about groups or offsets: clients know other codes there.
+/// Whether clients should come again: the server stops, another change was faster, or the disk wants somebody's help.
+pub(crate) fn passes(error: &Error) -> bool {
+    matches!(code(error), Code::NotLeaderOrFollower | Code::KafkaStorageError)
+}
+
+/// As [`number`], where the request is about groups or offsets: there, consumers end at codes that are about partitions.
+/// At this one all of them look for the coordinator and ask again; Apache Kafka answers the same errors with it.
 pub(crate) fn group_number(error: &Error) -> i16 {
     let number = number(error);
-    let elsewhere = number == Code::NotLeaderOrFollower.code();
-    if elsewhere { Code::CoordinatorNotAvailable.code() } else { number }
+    if passes(error) { Code::NotCoordinator.code() } else { number }
+}
+
+/// As [`group_number`], for clients that have no coordinator to look for: they ask again here.
+pub(crate) fn loading_number(error: &Error) -> i16 {
+    let number = number(error);
+    if passes(error) { Code::CoordinatorLoadInProgress.code() } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_sends_clients_of_groups_to_the_coordinator_again() {
+        let conflict = Error::Store(ballast_store::Error::Conflict);
+        for error in [Error::Stopping, Error::Corrupt("x".into()), conflict] {
+            assert_eq!(group_number(&error), Code::NotCoordinator.code(), "{error}");
+        }
+        assert_eq!(loading_number(&Error::Stopping), Code::CoordinatorLoadInProgress.code());
+        for number in [group_number, loading_number] {
+            assert_eq!(number(&Error::IllegalGeneration), Code::IllegalGeneration.code());
+        }
+    }
 }

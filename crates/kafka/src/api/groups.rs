@@ -1,7 +1,7 @@
 //! Groups: coordinator, membership, committed offsets.
 
 use super::{Client, partition_of, text};
-use crate::codes::{code, group_number, number};
+use crate::codes::{group_number, loading_number, number, passes};
 use crate::reply::{Hangup, Pending, Room, To};
 use ballast_streams::{
     CommittedOffset, Error, GroupView, JoinRequest, Joined, Membership, PartitionId, Result, Right, SyncRequest,
@@ -167,7 +167,7 @@ impl Client {
                     Ok(stream) => partition_of(stream, partition.partition_index),
                     Err(error) => Err(error.clone()),
                 };
-                partitions.push((partition.partition_index, id.as_ref().err().map_or(0, number)));
+                partitions.push((partition.partition_index, id.as_ref().err().map_or(0, group_number)));
                 if let Ok(id) = id {
                     let (offset, leader_epoch) = (partition.committed_offset, partition.committed_leader_epoch);
                     offsets.push((id, CommittedOffset { offset, leader_epoch, committed_ms: 0, metadata }));
@@ -254,6 +254,8 @@ impl Client {
                     },
                     // A partition that is not there has no offset: that is no error.
                     Err(error) if error.kind() == ErrorKind::NotFound => None,
+                    // Beside a partition, no code makes a client ask again.
+                    Err(error) if passes(&error) => return Ok(Err(error)),
                     Err(error) => {
                         partitions.push(committed_partition(index, None).with_error_code(number(&error)));
                         continue;
@@ -339,7 +341,7 @@ impl Client {
     pub(super) async fn list_groups(&self, to: To, request: ListGroupsRequest) -> ListGroupsResponse {
         let views = match self.broker.streams.list_groups().await {
             Ok(views) => views,
-            Err(error) => return ListGroupsResponse::default().with_error_code(group_number(&error)),
+            Err(error) => return ListGroupsResponse::default().with_error_code(loading_number(&error)),
         };
         let wanted = |filter: &[StrBytes], value: &str| {
             filter.is_empty() || filter.iter().any(|name| name.eq_ignore_ascii_case(value))
@@ -418,7 +420,7 @@ fn joined(to: To, member: StrBytes, result: Result<Joined>) -> JoinGroupResponse
             // From version 7 on no protocol is null and not empty.
             let protocol = if to.version >= 7 { None } else { Some(StrBytes::default()) };
             let response = response.with_member_id(member).with_protocol_name(protocol).with_generation_id(-1);
-            return response.with_error_code(code(&error).code());
+            return response.with_error_code(group_number(&error));
         }
     };
     let members = joined.members.into_iter().map(|member| {
@@ -447,7 +449,7 @@ fn synced(to: To, result: Result<Synced>) -> SyncGroupResponse {
     let response = SyncGroupResponse::default();
     let synced = match result {
         Ok(synced) => synced,
-        Err(error) => return response.with_error_code(code(&error).code()).with_assignment(Bytes::new()),
+        Err(error) => return response.with_error_code(group_number(&error)).with_assignment(Bytes::new()),
     };
     let response = response.with_assignment(synced.assignment);
     if to.version < 5 {

@@ -1,7 +1,7 @@
 //! CreateTopics, DeleteTopics, CreatePartitions and InitProducerId.
 
 use super::{Client, configs, text};
-use crate::codes::{code, number};
+use crate::codes::{loading_number, number};
 use crate::reply::{Hangup, Room, To};
 use ballast_streams::{Result, Settings, Stream};
 use ballast_types::ErrorKind;
@@ -182,7 +182,7 @@ impl Client {
         }
         match self.broker.streams.new_producer_id().await {
             Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
-            Err(error) => refuse(code(&error).code()),
+            Err(error) => refuse(loading_number(&error)),
         }
     }
 }
