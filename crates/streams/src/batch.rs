@@ -13,7 +13,7 @@
 //! Base offset and leader epoch are ours to set and lie outside the CRC; the records go through untouched.
 //! Source: the record batch section of the Kafka protocol's documentation.
 
-use crate::{Error, Result, limits};
+use crate::{Error, Result, limits, records};
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
@@ -148,6 +148,11 @@ pub fn split_produced(mut records: Bytes) -> Result<SmallVec<[RecordBatch; 1]>> 
 }
 
 impl RecordBatch {
+    /// The largest timestamp of its records, whether the producer says it or not.
+    pub(crate) fn max_timestamp(&self) -> i64 {
+        records::max_timestamp(&self.header, &self.bytes)
+    }
+
     /// The batch at its place in a partition. `append_ms` replaces the timestamps of the records.
     pub(crate) fn place(self, base_offset: i64, append_ms: Option<i64>) -> StoredBatch {
         let Self { mut header, bytes } = self;

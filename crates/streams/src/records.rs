@@ -2,60 +2,78 @@
 
 use crate::batch::{BatchHeader, HEADER_LEN};
 
+/// The largest timestamp of a batch as it came from its producer. Some leave the field unset: then it is that of the
+/// records, and of a compressed batch that of the first.
+pub(crate) fn max_timestamp(header: &BatchHeader, batch: &[u8]) -> i64 {
+    if header.max_timestamp >= header.base_timestamp {
+        return header.max_timestamp;
+    }
+    match header.compression() {
+        0 => Records::of(header, batch).map(|record| record.time).max().unwrap_or(header.base_timestamp),
+        _ => header.base_timestamp,
+    }
+}
+
 /// The first record of the batch at `from` or behind that is as young as `timestamp`: offset and timestamp.
 /// Of a compressed batch it is told from the header alone: its first record, which is never too late.
 pub(crate) fn first_since(batch: &[u8], timestamp: i64, from: i64) -> Option<(i64, i64)> {
     let header = BatchHeader::parse(batch).ok()?;
-    if header.max_timestamp < timestamp {
-        return None;
-    }
     if header.is_log_append_time() {
-        return Some((header.base_offset.max(from), header.max_timestamp));
+        let found = (header.base_offset.max(from), header.max_timestamp);
+        return (header.max_timestamp >= timestamp).then_some(found);
     }
     if header.compression() != 0 {
-        return Some((header.base_offset.max(from), header.base_timestamp.max(timestamp)));
+        let found = (header.base_offset.max(from), header.base_timestamp.max(timestamp));
+        return (max_timestamp(&header, batch) >= timestamp).then_some(found);
     }
-    let mut records = Records { rest: batch.get(HEADER_LEN..header.length)? };
-    for _ in 0..header.records {
-        let (timestamp_delta, offset_delta) = records.next()?;
-        let (time, offset) = (header.base_timestamp.checked_add(timestamp_delta)?, header.base_offset + offset_delta);
-        if time >= timestamp && offset >= from {
-            return Some((offset, time));
-        }
-    }
-    None
+    let mut records = Records::of(&header, batch);
+    let found = records.find(|record| record.time >= timestamp && record.offset >= from)?;
+    Some((found.offset, found.time))
 }
 
 /// The largest timestamp of the records at `from` or behind; of a compressed batch, that of all of it.
 pub(crate) fn newest_from(batch: &[u8], from: i64) -> Option<i64> {
     let header = BatchHeader::parse(batch).ok()?;
-    if header.is_log_append_time() || header.compression() != 0 {
+    if header.is_log_append_time() {
         return Some(header.max_timestamp);
     }
-    let mut records = Records { rest: batch.get(HEADER_LEN..header.length)? };
-    let mut newest = None;
-    for _ in 0..header.records {
-        let (timestamp_delta, offset_delta) = records.next()?;
-        if header.base_offset + offset_delta >= from {
-            newest = newest.max(header.base_timestamp.checked_add(timestamp_delta));
-        }
+    if header.compression() != 0 {
+        return Some(max_timestamp(&header, batch));
     }
-    newest
+    Records::of(&header, batch).filter(|record| record.offset >= from).map(|record| record.time).max()
 }
 
-/// Walks uncompressed records: length, attributes, timestamp delta, offset delta, then what is none of our
-/// business. Numbers are zigzag varints.
+struct Record {
+    offset: i64,
+    time: i64,
+}
+
+/// Walks uncompressed records, as far as they can be read: length, attributes, timestamp delta, offset delta, then what
+/// is none of our business. Numbers are zigzag varints.
 struct Records<'a> {
+    header: &'a BatchHeader,
+    left: i32,
     rest: &'a [u8],
 }
 
-impl Records<'_> {
-    fn next(&mut self) -> Option<(i64, i64)> {
+impl<'a> Records<'a> {
+    fn of(header: &'a BatchHeader, batch: &'a [u8]) -> Self {
+        Self { header, left: header.records, rest: batch.get(HEADER_LEN..header.length).unwrap_or_default() }
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.left = self.left.checked_sub(1).filter(|left| *left >= 0)?;
         let length = usize::try_from(varint(&mut self.rest)?).ok()?;
         let (mut record, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         record = record.get(1..)?;
-        Some((varint(&mut record)?, varint(&mut record)?))
+        let (timestamp_delta, offset_delta) = (varint(&mut record)?, varint(&mut record)?);
+        let time = self.header.base_timestamp.checked_add(timestamp_delta)?;
+        Some(Record { offset: self.header.base_offset.checked_add(offset_delta)?, time })
     }
 }
 

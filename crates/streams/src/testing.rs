@@ -9,11 +9,18 @@ pub struct BatchBuilder {
     value: Vec<u8>,
     producer: (i64, i16, i32),
     attributes: i16,
+    max_timestamp: Option<i64>,
 }
 
 impl Default for BatchBuilder {
     fn default() -> Self {
-        Self { timestamps: vec![1_000], value: b"value".to_vec(), producer: (-1, -1, -1), attributes: 0 }
+        Self {
+            timestamps: vec![1_000],
+            value: b"value".to_vec(),
+            producer: (-1, -1, -1),
+            attributes: 0,
+            max_timestamp: None,
+        }
     }
 }
 
@@ -51,6 +58,12 @@ impl BatchBuilder {
         self
     }
 
+    /// What the header says instead of the largest timestamp.
+    pub fn max_timestamp(mut self, timestamp: i64) -> Self {
+        self.max_timestamp = Some(timestamp);
+        self
+    }
+
     pub fn build(&self) -> Bytes {
         let base = self.timestamps[0];
         let mut out = BytesMut::new();
@@ -58,7 +71,8 @@ impl BatchBuilder {
         out.put_i16(self.attributes);
         out.put_i32(self.timestamps.len() as i32 - 1);
         out.put_i64(base);
-        out.put_i64(self.timestamps.iter().copied().max().expect("a batch has records"));
+        let largest = self.timestamps.iter().copied().max().expect("a batch has records");
+        out.put_i64(self.max_timestamp.unwrap_or(largest));
         out.put_i64(self.producer.0);
         out.put_i16(self.producer.1);
         out.put_i32(self.producer.2);

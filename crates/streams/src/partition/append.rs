@@ -203,7 +203,7 @@ async fn place(inner: &Inner, work: Work, settings: &Settings, batch: &mut Batch
             }
             remember(&mut producers, &writer, &header, next_offset, now, append_ms);
         }
-        max_timestamp = max_timestamp.max(append_ms.unwrap_or(header.max_timestamp));
+        max_timestamp = max_timestamp.max(append_ms.unwrap_or_else(|| produced.max_timestamp()));
         let stored = produced.place(next_offset, append_ms);
         next_offset = stored.last_offset + 1;
         batches.push(stored);

@@ -217,3 +217,21 @@ async fn offsets_are_found_by_time() {
         assert_eq!(found(OffsetAt::Time(71)).await, None);
     }
 }
+
+#[tokio::test]
+async fn records_of_a_batch_that_does_not_say_its_largest_timestamp_are_found_by_time() {
+    for config in [Config::default(), no_tail()] {
+        let world = World::with(config).await;
+        let id = id(&world.stream("s", 1).await, 0);
+        let found = async |at| world.streams.find_offset(id, at).await.unwrap().map(|found| found.offset);
+        world.append(id, &BatchBuilder::new().timestamps(&[10, 40, 20]).max_timestamp(-1)).await.unwrap();
+        for (time, offset) in [(10, Some(0)), (15, Some(1)), (41, None)] {
+            assert_eq!(found(OffsetAt::Time(time)).await, offset, "time {time}");
+        }
+        assert_eq!(found(OffsetAt::MaxTimestamp).await, Some(1));
+        // Of a compressed batch the header tells the first timestamp alone.
+        let compressed = BatchBuilder::new().timestamps(&[50, 60]).max_timestamp(-1).attributes(1);
+        world.append(id, &compressed).await.unwrap();
+        assert_eq!((found(OffsetAt::Time(45)).await, found(OffsetAt::MaxTimestamp).await), (Some(3), Some(3)));
+    }
+}
