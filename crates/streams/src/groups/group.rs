@@ -11,6 +11,7 @@
 //! [`GroupState::tick`] does what is due and says when to come again.
 
 use super::member::{JoinRequest, JoinedMember, Member};
+use super::subscription;
 use super::{GroupView, Joined, MemberView, Membership, SyncRequest, Synced};
 use crate::{Error, Result, limits};
 use bytes::Bytes;
@@ -195,7 +196,7 @@ impl GroupState {
     ) -> oneshot::Receiver<Result<Joined>> {
         let Some(mut member) = self.members.remove(old) else { return self.add(id, request, now) };
         member.refuse(&Error::FencedInstance);
-        let same = member.protocols == request.protocols;
+        let before = member.metadata(&self.protocol);
         if let Some(instance) = &request.instance {
             self.instances.insert(instance.clone(), id.clone());
         }
@@ -204,16 +205,30 @@ impl GroupState {
             self.leader.clone_from(&id);
         }
         member.update(request, now);
+        let wants_the_same = self.is_the_same(&before, &member.metadata(&self.protocol));
         let (answer, answered) = oneshot::channel();
-        if same && self.phase == Phase::Stable {
-            self.members.insert(id.clone(), member);
+        // Vote with the member as it is now.
+        self.members.insert(id.clone(), member);
+        if self.phase == Phase::Stable && wants_the_same && self.vote() == self.protocol {
             let _ = answer.send(Ok(self.joined(&id, led)));
         } else {
-            member.joining = Some(answer);
-            self.members.insert(id, member);
+            if let Some(member) = self.members.get_mut(&id) {
+                member.joining = Some(answer);
+            }
             self.rebalance(now);
         }
         answered
+    }
+
+    /// Whether a member's share suits what it says now as it suited what it said before. A consumer also tells of the
+    /// round it was in, which a restart forgets; what matters is what it reads. Of other protocols Apache Kafka asks
+    /// nothing either.
+    fn is_the_same(&self, before: &[u8], now: &[u8]) -> bool {
+        if self.protocol_type != subscription::CONSUMER || before == now {
+            return true;
+        }
+        let (before, now) = (subscription::topics(before), subscription::topics(now));
+        before.is_some() && before == now
     }
 
     /// Starts a new round, or finishes the one that runs if this was the last member to come.

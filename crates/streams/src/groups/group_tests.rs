@@ -184,3 +184,31 @@ fn the_first_members_are_given_time_to_come_together() {
     state.tick(now + 4 * SECOND);
     assert_eq!((answered(&mut first).generation, answered(&mut second).generation), (1, 1));
 }
+
+/// What a consumer says to the leader: its topics, and behind them what changes with every round.
+fn subscription(topics: &[&str], rest: &[u8]) -> Bytes {
+    let mut out = vec![0, 1];
+    out.extend((topics.len() as i32).to_be_bytes());
+    for topic in topics {
+        out.extend((topic.len() as i16).to_be_bytes());
+        out.extend(topic.as_bytes());
+    }
+    out.extend(rest);
+    out.into()
+}
+
+#[test]
+fn a_static_member_that_tells_of_another_round_returns_without_a_new_one() {
+    let (mut state, now) = group();
+    let named = |topics: &[&str], rest: &[u8]| JoinRequest {
+        instance: Some("one".into()),
+        protocols: vec![("range".to_owned(), subscription(topics, rest))],
+        ..request("")
+    };
+    answered(&mut state.join(named(&["a", "b"], b"before"), "a".into(), now).unwrap());
+    answered(&mut state.sync(sync("a", 1, &[("a", "all")]), now).unwrap());
+    let back = answered(&mut state.join(named(&["b", "a"], b""), "b".into(), now).unwrap());
+    assert_eq!((back.generation, back.skip_assignment), (1, true));
+    let other = answered(&mut state.join(named(&["a"], b""), "c".into(), now).unwrap());
+    assert_eq!((other.generation, other.skip_assignment), (2, false), "it wants other topics");
+}

@@ -8,12 +8,14 @@
 //! |---|---|
 //! | [`group`] | the state of one group: pure, told the time, answers through channels |
 //! | [`member`] | one member, and what it asked for |
+//! | [`subscription`] | what consumers tell their leader |
 //! | [`offsets`] | committed offsets |
 //! | this | finds groups, and one task a group for its timers |
 
 pub(crate) mod group;
 pub(crate) mod member;
 pub(crate) mod offsets;
+mod subscription;
 
 use crate::streams::{Inner, Streams};
 use crate::{Error, Result, keys, limits};
