@@ -58,6 +58,10 @@ impl Inner {
     async fn retain_partition(&self, id: PartitionId) -> Result<bool> {
         // A stream without a name is emptied by the tree.
         let Ok(stream) = self.stream(id.ino).await else { return Ok(false) };
+        let partition = self.partition(id).await?;
+        // Nothing, unless the server stopped while it deleted.
+        let log_start = partition.shared.lock().log_start;
+        self.delete_all(index::range_before(id, log_start)).await?;
         let now = self.now_ms();
         let silence = i64::try_from(limits::PRODUCER_EXPIRY.as_millis()).unwrap_or(i64::MAX);
         self.expire_producers(id, now.saturating_sub(silence)).await?;
@@ -69,7 +73,6 @@ impl Inner {
         let oldest = if ms < 0 { None } else { Some(now.saturating_sub(ms)) };
         let excess = if bytes < 0 { 0 } else { self.size(id).await?.saturating_sub(bytes.unsigned_abs()) };
         let Some(end) = self.end_of_expired(id, oldest, excess).await? else { return Ok(false) };
-        let partition = self.partition(id).await?;
         self.trim(&partition, Some(end)).await?;
         Ok(true)
     }

@@ -19,7 +19,8 @@ impl Streams {
 }
 
 impl Inner {
-    /// Moves the start of the partition, then removes the rows before it.
+    /// Moves the start of the partition, then removes the rows before it; also those that an earlier call has left,
+    /// which was interrupted in between.
     pub(crate) async fn trim(&self, partition: &Arc<Partition>, offset: Option<i64>) -> Result<i64> {
         let id = partition.id;
         let log_start = {
@@ -33,15 +34,14 @@ impl Inner {
             if offset < 0 || offset > end {
                 return Err(Error::OffsetOutOfRange { offset, start, end });
             }
-            if offset <= start {
-                return Ok(start);
+            if offset > start {
+                let mut batch = Batch::new();
+                batch.put(partition::key(id), PartitionRow { log_start: offset }.encode());
+                let position = self.volume.commit(batch).await?;
+                partition.shared.lock().log_start = offset;
+                self.volume.durable(position).await?;
             }
-            let mut batch = Batch::new();
-            batch.put(partition::key(id), PartitionRow { log_start: offset }.encode());
-            let position = self.volume.commit(batch).await?;
-            partition.shared.lock().log_start = offset;
-            self.volume.durable(position).await?;
-            offset
+            offset.max(start)
         };
         self.delete_all(index::range_before(id, log_start)).await?;
         Ok(log_start)
@@ -122,5 +122,59 @@ pub(crate) fn next_partition(id: PartitionId) -> PartitionId {
     match id.partition.checked_add(1) {
         Some(partition) => PartitionId { ino: id.ino, partition },
         None => PartitionId { ino: Ino(id.ino.0.saturating_add(1)), partition: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::BatchBuilder;
+    use crate::{AppendPart, Config, Settings};
+    use ballast_runtime::{ManualClock, Random};
+    use ballast_store::{MemoryVolume, Volume};
+    use ballast_tree::Tree;
+    use ballast_types::Call;
+
+    async fn open(volume: &MemoryVolume) -> Streams {
+        let (shared, clock) = (Arc::new(volume.clone()), Arc::new(ManualClock::at(0)));
+        let tree = Tree::open(Arc::clone(&shared) as _, Arc::clone(&clock) as _, (0, 0)).await.expect("it is new");
+        Streams::new(shared, tree, clock, Random::from_seed(1), Config::default())
+    }
+
+    /// A partition of ten records that starts at 7, with all its rows.
+    async fn interrupted() -> (MemoryVolume, PartitionId) {
+        let volume = MemoryVolume::new();
+        let streams = open(&volume).await;
+        let stream = streams.create(&Call::internal(), "s", 1, Settings::default()).await.expect("the name is free");
+        let id = PartitionId { ino: stream.ino, partition: 0 };
+        for _ in 0..10 {
+            let parts = vec![AppendPart { id, records: BatchBuilder::new().build() }];
+            streams.append(parts).await.durable().await.remove(0).expect("it is taken");
+        }
+        let mut batch = Batch::new();
+        batch.put(partition::key(id), PartitionRow { log_start: 7 }.encode());
+        let position = volume.commit(batch).await.expect("memory takes it");
+        volume.durable(position).await.expect("memory keeps it");
+        (volume.crash(), id)
+    }
+
+    fn rows_before(volume: &MemoryVolume, id: PartitionId, offset: i64) -> usize {
+        let range = index::range_before(id, offset);
+        volume.rows().into_keys().filter(|key| range.contains(key)).count()
+    }
+
+    #[tokio::test]
+    async fn what_an_interrupted_trim_has_left_goes_with_the_next() {
+        let (volume, id) = interrupted().await;
+        assert_eq!(rows_before(&volume, id, 7), 7);
+        assert_eq!(open(&volume).await.delete_records(id, Some(5)).await.expect("it is below the start"), 7);
+        assert_eq!((rows_before(&volume, id, 7), rows_before(&volume, id, 10)), (0, 3));
+    }
+
+    #[tokio::test]
+    async fn what_an_interrupted_trim_has_left_goes_with_retention() {
+        let (volume, id) = interrupted().await;
+        open(&volume).await.retain().await.expect("nothing fails");
+        assert_eq!((rows_before(&volume, id, 7), rows_before(&volume, id, 10)), (0, 3));
     }
 }
