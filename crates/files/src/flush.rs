@@ -20,7 +20,7 @@ use crate::limits::{
 use crate::overlay::{Cover, Overlay};
 use crate::read::{block_offset, join, push_zeros, row_bytes};
 use crate::{Error, Files, Result};
-use ballast_store::{Batch, Payload, Position};
+use ballast_store::{Batch, Payload, Position, Room};
 use ballast_tree::Inode;
 use ballast_types::Timestamp;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::OnceCell;
 
 /// What one flush writes.
 struct Work {
@@ -35,6 +36,8 @@ struct Work {
     size: u64,
     base: Descriptor,
     base_size: u64,
+    /// For all payload that goes to the log: who holds some of it must not wait for room.
+    room: OnceCell<Room>,
 }
 
 /// Where a commit ended, and the times that it set.
@@ -95,6 +98,7 @@ impl Files {
                 size: state.size,
                 base: state.base.clone(),
                 base_size: state.base_size,
+                room: OnceCell::new(),
             }
         };
         let mut taken = Taken { files: self, node, done: false };
@@ -237,24 +241,29 @@ impl Files {
             if whole {
                 run.push((number, join(parts)));
             } else if !parts.is_empty() {
-                let payload = self.inner.volume.append_payload(&parts).await?;
+                let payload = self.append_payload(work, &parts).await?;
                 payloads.insert(number, (payload, runs));
             }
             let run_bytes = run.len() as u64 * BLOCK_BYTES;
             let goes_on = whole && numbers.peek() == Some(&(number + 1));
             if !goes_on || run_bytes >= SEGMENT_BYTES_MAX {
-                self.write_run(std::mem::take(&mut run), &mut payloads).await?;
+                self.write_run(work, std::mem::take(&mut run), &mut payloads).await?;
             }
         }
         Ok(payloads)
     }
 
+    async fn append_payload(&self, work: &Work, parts: &[Bytes]) -> Result<Payload> {
+        let room = work.room.get_or_try_init(|| self.inner.volume.room()).await?;
+        Ok(self.inner.volume.append_payload(room, parts).await?)
+    }
+
     /// Writes consecutive whole blocks.
-    async fn write_run(&self, run: Vec<(u64, Bytes)>, payloads: &mut Payloads) -> Result<()> {
+    async fn write_run(&self, work: &Work, run: Vec<(u64, Bytes)>, payloads: &mut Payloads) -> Result<()> {
         let all = || std::iter::once(0..block_offset(BLOCK_BYTES)).collect();
         if (run.len() as u64) * BLOCK_BYTES < SEGMENT_BYTES_MIN {
             for (number, bytes) in run {
-                let payload = self.inner.volume.append_payload(&[bytes]).await?;
+                let payload = self.append_payload(work, &[bytes]).await?;
                 payloads.insert(number, (payload, all()));
             }
             return Ok(());
@@ -365,7 +374,7 @@ impl Files {
                 }
             }
         }
-        let payload = self.inner.volume.append_payload(&parts).await?;
+        let payload = self.append_payload(work, &parts).await?;
         let mut block = Block::default();
         block.put(Piece { start: 0, length: block_offset(end - base), pointer: payload.pointer, offset: 0 });
         Ok(NewRow { block, fresh: Some(payload), allocated_before })

@@ -163,7 +163,7 @@ async fn own_load(
                     batch.put(Space::Inode.key(&[&key(writer, number * 3 + row)]), Bytes::from_static(&ROW));
                 }
             } else {
-                let payload = volume.append_payload(&[payload]).await?;
+                let payload = volume.append_payload(&volume.room().await?, &[payload]).await?;
                 batch.hold(&payload);
                 let key = Space::Block.key(&[&key(writer, number)]);
                 batch.put_with_payload(key, Bytes::from_static(&ROW), [payload.pointer]);

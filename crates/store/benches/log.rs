@@ -36,7 +36,7 @@ async fn with_log(directory: &Path, writers: usize, payload_bytes: usize, durati
             let mut latencies = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                log.room().await?;
+                log.room(log::Entrant::Payload).await?;
                 let held = log.append_payload(std::slice::from_ref(&payload))?;
                 let end = log.append_rows(1, &rows)?;
                 drop(held);

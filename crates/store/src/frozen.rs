@@ -3,7 +3,7 @@
 //! With it the tree, the engines and the protocols serve a snapshot with the code that serves the present.
 //! Every write answers `Unsupported`; there is nothing that could become durable or be closed.
 
-use crate::volume::{Isolation, Read, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
+use crate::volume::{Isolation, Read, Room, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
 use crate::{Batch, Error, KeyRange, Payload, Pointer, Position, Result, Value};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -58,7 +58,11 @@ impl Transaction for FrozenVolume {
 
 #[async_trait]
 impl Volume for FrozenVolume {
-    async fn append_payload(&self, _: &[Bytes]) -> Result<Payload> {
+    async fn room(&self) -> Result<Room> {
+        refused()
+    }
+
+    async fn append_payload(&self, _: &Room, _: &[Bytes]) -> Result<Payload> {
         refused()
     }
 
@@ -135,7 +139,7 @@ mod tests {
         let frozen = FrozenVolume::new(volume.open_snapshot("s").await.unwrap());
         assert_eq!(frozen.get(b"key").await.unwrap().unwrap().bytes, "before");
         assert!(matches!(Volume::commit(&frozen, row("again")).await, Err(Error::Unsupported(_))));
-        assert!(matches!(frozen.append_payload(&[Bytes::new()]).await, Err(Error::Unsupported(_))));
+        assert!(matches!(frozen.room().await, Err(Error::Unsupported(_))));
         let transaction = frozen.begin(Isolation::Serializable).await.unwrap();
         assert_eq!(transaction.get(b"key").await.unwrap().unwrap().bytes, "before");
         assert!(transaction.delete(Bytes::from_static(b"key")).is_err());

@@ -35,9 +35,10 @@ pub use inspect::LoggedRow;
 pub use open::{Components, Gate, Store, Unshared, VolumeId};
 pub use settle::Settled;
 
+use crate::log::Entrant;
 use crate::pointer::Place;
 use crate::segment::Segments;
-use crate::volume::{Isolation, Read, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
+use crate::volume::{Isolation, Read, Room, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
 use crate::{Batch, Error, KeyRange, Payload, Pointer, Position, Result, Value, limits};
 use async_trait::async_trait;
 use ballast_runtime::Clock;
@@ -112,8 +113,8 @@ impl Inner {
     }
 
     /// Returns when the log has room.
-    pub async fn room(&self) -> Result<()> {
-        self.log().room().await.map_err(|error| self.why(error))
+    pub async fn room(&self, entrant: Entrant) -> Result<()> {
+        self.log().room(entrant).await.map_err(|error| self.why(error))
     }
 
     /// The log's error, with the reason if it was closed by the index.
@@ -212,13 +213,19 @@ impl Read for IndexedVolume {
 
 #[async_trait]
 impl Volume for IndexedVolume {
-    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
+    async fn room(&self) -> Result<Room> {
+        self.inner.ready().await?;
+        self.inner.room(Entrant::Payload).await?;
+        Ok(Room(()))
+    }
+
+    async fn append_payload(&self, _room: &Room, parts: &[Bytes]) -> Result<Payload> {
         self.inner.ready().await?;
         let bytes: usize = parts.iter().map(Bytes::len).sum();
         if bytes > limits::PAYLOAD_BYTES_MAX {
             return Err(Error::Invalid(format!("a payload of {bytes} bytes is too large")));
         }
-        self.inner.room().await?;
+        self.inner.room(Entrant::Again).await?;
         self.inner.log().append_payload(parts).map_err(|error| self.inner.why(error))
     }
 
@@ -228,11 +235,11 @@ impl Volume for IndexedVolume {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position> {
-        // Whoever brings payload was let in when it was appended. To wait again would keep the payload's place from
+        // Whoever brings payload was let in before it was appended. To wait again would keep the payload's place from
         // being freed, and that may be all that could make room.
         if !batch.is_empty() && !batch.holds_payload() {
             self.inner.ready().await?;
-            self.inner.room().await?;
+            self.inner.room(Entrant::Rows).await?;
         }
         match self.inner.commit(&batch).await {
             // The last rows of a place are being moved right now: when that is over, the rows read right.

@@ -38,4 +38,4 @@ pub use lease::{Claim, Holder, Lease, LeaseGuard, LeaseState};
 pub use memory::MemoryVolume;
 pub use pointer::{Payload, Pointer, Position, Value};
 pub use superblock::Superblock;
-pub use volume::{Isolation, Read, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats, ready};
+pub use volume::{Isolation, Read, Room, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats, ready};

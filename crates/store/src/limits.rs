@@ -169,6 +169,9 @@ pub const LOG_FREE_FILES_MAX: usize = 3;
 /// writing at full rate.
 pub const LOG_BUDGET_BYTES: u64 = 1 << 30;
 
+/// Commits of rows alone wait when the log is over its budget by one part of it in this many: some seconds of them.
+pub const LOG_RESERVE: u64 = 4;
+
 /// Bytes of a group, unless one record alone is larger. More does not write faster (the bare disk reaches its
 /// rate at 1 MiB), and the first waiter of a group waits for all of it.
 pub const LOG_GROUP_BYTES_MAX: usize = 8 << 20;

@@ -47,6 +47,7 @@ pub use recovery::{Cut, TailReport};
 pub use replay::Replay;
 pub use settings::{Drive, Settings};
 pub(crate) use settled::SettledFiles;
+pub use state::Entrant;
 
 use crate::pointer::Hold;
 use crate::{Error, Payload, Pointer, Position, Result, limits};
@@ -174,8 +175,8 @@ impl Log {
     }
 
     /// Returns when there is room in the budgets: bytes not yet durable in memory, and bytes of the log on disk.
-    pub async fn room(&self) -> Result<()> {
-        self.shared.room().await
+    pub async fn room(&self, entrant: Entrant) -> Result<()> {
+        self.shared.room(entrant).await
     }
 
     /// Returns when everything before `position` is durable; starts a flush if none runs.

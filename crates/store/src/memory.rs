@@ -5,7 +5,7 @@
 //! [`MemoryVolume::crash`].
 
 use crate::pointer::Place;
-use crate::volume::{Isolation, Read, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
+use crate::volume::{Isolation, Read, Room, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
 use crate::{Batch, Error, KeyRange, Mutation, Payload, Pointer, Position, Result, Value};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -176,7 +176,12 @@ impl Read for MemoryVolume {
 
 #[async_trait]
 impl Volume for MemoryVolume {
-    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
+    async fn room(&self) -> Result<Room> {
+        self.check()?;
+        Ok(Room(()))
+    }
+
+    async fn append_payload(&self, _room: &Room, parts: &[Bytes]) -> Result<Payload> {
         let bytes = Bytes::from(parts.concat());
         if bytes.len() > crate::limits::PAYLOAD_BYTES_MAX {
             return Err(Error::Invalid(format!("a payload of {} bytes is too large", bytes.len())));

@@ -91,19 +91,28 @@ pub struct VolumeStats {
     pub index_bytes: u64,
 }
 
+/// The right to append the payload of one batch.
+#[derive(Debug)]
+pub struct Room(pub(crate) ());
+
 /// One volume, open for reading and writing by this server alone.
 #[async_trait]
 pub trait Volume: Read {
+    /// Lets in a writer of payload: waits while the log is over its budget. Ask once for all payload of a batch, and
+    /// before any lock that others hold while they commit: payload that is not committed yet keeps the log from being
+    /// emptied, so who brings it must wait for nobody who waits here.
+    async fn room(&self) -> Result<Room>;
+
     /// Appends payload to the log and fixes its place at once; the parts are written one behind the other.
-    /// Not durable yet: it is when the batch that points at it is. Waits while the log is over its budget.
-    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload>;
+    /// Not durable yet: it is when the batch that points at it is. Waits while too much in memory is not durable.
+    async fn append_payload(&self, room: &Room, parts: &[Bytes]) -> Result<Payload>;
 
     /// Writes payloads into a segment, past the log: for large sequential data. Durable on return; garbage
     /// until a committed row points at them. Cost: one or more PUTs in parallel.
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>>;
 
     /// Writes the batch. Visible to reads on return; durable when [`Volume::durable`] says so of the position.
-    /// Waits while the log is over its budget, unless the batch holds payload that was let in before.
+    /// Waits while the log is far over its budget, unless the batch holds payload that was let in before.
     /// `PayloadMoved` if a pointer's place is gone; nothing is written then: read the rows again and retry.
     async fn commit(&self, batch: Batch) -> Result<Position>;
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use ballast_store::{
-    Batch, Error, Isolation, KeyRange, MemoryVolume, Mutation, Payload, Pointer, Position, Read, Result, Scan,
+    Batch, Error, Isolation, KeyRange, MemoryVolume, Mutation, Payload, Pointer, Position, Read, Result, Room, Scan,
     SnapshotEntry, Transaction, Value, Volume, VolumeStats,
 };
 use bytes::Bytes;
@@ -92,9 +92,13 @@ impl Read for ShiftingVolume {
 
 #[async_trait]
 impl Volume for ShiftingVolume {
-    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
+    async fn room(&self) -> Result<Room> {
+        self.memory.room().await
+    }
+
+    async fn append_payload(&self, room: &Room, parts: &[Bytes]) -> Result<Payload> {
         let _free = self.appends.read().await;
-        self.memory.append_payload(parts).await
+        self.memory.append_payload(room, parts).await
     }
 
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {

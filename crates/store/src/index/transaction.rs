@@ -2,6 +2,7 @@
 
 use super::writing::{Writing, to_the_end};
 use super::{Inner, cut, value};
+use crate::log::Entrant;
 use crate::volume::{Isolation, Read, Scan, Transaction};
 use crate::{Batch, Error, KeyRange, Mutation, Pointer, Position, Result, Value};
 use async_trait::async_trait;
@@ -60,7 +61,9 @@ impl Transaction for IndexTransaction {
 
     async fn commit(self: Box<Self>, extra: Batch) -> Result<Position> {
         self.inner.ready().await?;
-        self.inner.room().await?;
+        if !extra.holds_payload() {
+            self.inner.room(Entrant::Rows).await?;
+        }
         self.write(extra).await
     }
 }

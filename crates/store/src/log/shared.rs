@@ -5,7 +5,7 @@ use super::format::FileId;
 use super::on_disk::DiskLog;
 use super::on_objects::ObjectWriter;
 use super::settings::Drive;
-use super::state::{Sleep, State};
+use super::state::{Entrant, Sleep, State};
 use super::{LogFile, LogListener, Settings};
 use crate::disk::DiskFile;
 use crate::{Error, Position, Result, limits};
@@ -53,8 +53,8 @@ pub struct Shared {
     write_micros: AtomicU64,
     /// Files that are no part of the log any more and are still there, with their handles.
     unremoved: Mutex<BTreeMap<FileId, Option<Arc<dyn DiskFile>>>>,
-    /// Where writers wait for room: the first in line holds the lock and is told when there may be some.
-    line: AsyncMutex<()>,
+    /// Where writers wait for room, by [`Entrant`]: the first in line holds the lock and is told when there may be some.
+    lines: [AsyncMutex<()>; 3],
     room: Notify,
 }
 
@@ -67,8 +67,8 @@ impl Shared {
         };
         let (state, listener) = (Mutex::new(state), RwLock::new(listener));
         let (committer, write_micros, unremoved) = (Mutex::new(None), AtomicU64::new(0), Mutex::default());
-        let (line, room) = (AsyncMutex::new(()), Notify::new());
-        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved, line, room }
+        let (lines, room) = (Default::default(), Notify::new());
+        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved, lines, room }
     }
 
     pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
@@ -293,24 +293,24 @@ impl Shared {
         receiver.await.unwrap_or_else(|_| Err(Error::Closed("the log has stopped".to_owned())))
     }
 
-    /// First come, first served: who finds others waiting waits behind them.
-    pub async fn room(&self) -> Result<()> {
+    /// First come, first served: who finds others of its kind waiting waits behind them.
+    pub async fn room(&self, entrant: Entrant) -> Result<()> {
         let _waiting = {
             let mut state = self.state.lock();
             state.check()?;
-            if state.waiting_for_room == 0 && state.has_room() {
+            if state.waiting_for_room[entrant as usize] == 0 && state.has_room(entrant) {
                 return Ok(());
             }
-            state.waiting_for_room += 1;
-            WaitingForRoom(self)
+            state.waiting_for_room[entrant as usize] += 1;
+            WaitingForRoom(self, entrant)
         };
-        let _first = self.line.lock().await;
+        let _first = self.lines[entrant as usize].lock().await;
         loop {
             let told = self.room.notified();
             {
                 let state = self.state.lock();
                 state.check()?;
-                if state.has_room() {
+                if state.has_room(entrant) {
                     return Ok(());
                 }
             }
@@ -405,11 +405,11 @@ impl Shared {
     }
 }
 
-struct WaitingForRoom<'a>(&'a Shared);
+struct WaitingForRoom<'a>(&'a Shared, Entrant);
 
 impl Drop for WaitingForRoom<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting_for_room -= 1;
+        self.0.state.lock().waiting_for_room[self.1 as usize] -= 1;
     }
 }
 

@@ -16,6 +16,19 @@ pub enum Layout {
     Objects,
 }
 
+/// Who waits for room, and so how much of it there must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrant {
+    /// Will bring payload.
+    Payload,
+    /// Brings rows alone. Who was let in with payload may wait for a lock that this one holds, and keeps the files that
+    /// would have to go: so there is a reserve.
+    Rows,
+    /// Was let in with payload and brings more of it. What it brought keeps the files that would have to go, so
+    /// that it waits for memory alone.
+    Again,
+}
+
 /// What the committer does, so that nobody wakes it in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleep {
@@ -46,7 +59,8 @@ pub struct State {
     sealed_bytes: u64,
     waiters: BTreeMap<(Position, u64), oneshot::Sender<Result<()>>>,
     waiters_ever: u64,
-    pub waiting_for_room: usize,
+    /// By [`Entrant`].
+    pub waiting_for_room: [usize; 3],
     layout: Layout,
     settings: Settings,
     /// Everything before this is durable, and the listener knows it.
@@ -73,7 +87,7 @@ impl State {
             sealed_bytes: 0,
             waiters: BTreeMap::new(),
             waiters_ever: 0,
-            waiting_for_room: 0,
+            waiting_for_room: [0; 3],
             layout,
             announced: durable.end,
             settings,
@@ -228,9 +242,15 @@ impl State {
     }
 
     /// True if a writer may go on: the budgets of memory and of the disk have room.
-    pub fn has_room(&self) -> bool {
+    pub fn has_room(&self, entrant: Entrant) -> bool {
+        let budget = self.settings.budget_bytes;
+        let most = match entrant {
+            Entrant::Payload => budget,
+            Entrant::Rows => budget + budget / limits::LOG_RESERVE,
+            Entrant::Again => u64::MAX,
+        };
         // One file alone is never too much: nothing could be freed.
-        let disk = self.files.bytes() <= self.settings.budget_bytes || self.files.len() <= 1;
+        let disk = self.files.bytes() <= most || self.files.len() <= 1;
         disk && self.pending_bytes() <= self.settings.pending_bytes_max as u64
     }
 

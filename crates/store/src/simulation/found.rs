@@ -28,7 +28,7 @@ fn pointing(number: u8, payload: &Payload) -> Batch {
 /// Writes several times what the log may hold.
 async fn write_much(volume: Arc<IndexedVolume>) {
     for number in 0..200 {
-        let payload = volume.append_payload(&[content(1, 3000)]).await.unwrap();
+        let payload = volume.append_payload(&volume.room().await.unwrap(), &[content(1, 3000)]).await.unwrap();
         volume.commit(pointing(number, &payload)).await.unwrap();
     }
 }
@@ -36,7 +36,7 @@ async fn write_much(volume: Arc<IndexedVolume>) {
 /// Fills files of the log, so that those before can be settled.
 async fn fill(volume: &IndexedVolume) {
     for number in 200..216 {
-        let payload = volume.append_payload(&[content(1, 3000)]).await.unwrap();
+        let payload = volume.append_payload(&volume.room().await.unwrap(), &[content(1, 3000)]).await.unwrap();
         let end = volume.commit(pointing(number, &payload)).await.unwrap();
         volume.durable(end).await.unwrap();
     }
@@ -47,7 +47,7 @@ async fn settling_moves_what_a_commit_made_visible_while_it_looked() {
     for cancelled in [false, true] {
         let world = World::on_disk();
         let volume = volume(&world).await;
-        let payload = volume.append_payload(&[content(7, 500)]).await.unwrap();
+        let payload = volume.append_payload(&volume.room().await.unwrap(), &[content(7, 500)]).await.unwrap();
         {
             let mut commit = Box::pin(volume.commit(pointing(0, &payload)));
             drop(payload);
@@ -153,11 +153,51 @@ async fn readers_that_hold_cuts_do_not_hold_up_writers() {
 async fn a_writer_whose_payload_was_let_in_commits_however_full_the_log_is() {
     let world = World::on_disk();
     let volume = volume(&world).await;
-    let batch = pointing(255, &volume.append_payload(&[content(7, 500)]).await.unwrap());
+    let batch = pointing(255, &volume.append_payload(&volume.room().await.unwrap(), &[content(7, 500)]).await.unwrap());
     let others = tokio::spawn(write_much(Arc::clone(&volume)));
     tokio::time::sleep(PATIENCE).await;
     assert!(!others.is_finished(), "its payload is in the oldest file, so they wait for it");
     tokio::time::timeout(PATIENCE, volume.commit(batch)).await.expect("it waits for nobody").unwrap();
     tokio::time::timeout(PATIENCE, others).await.expect("there is room again").unwrap();
     assert_eq!(dump(&*volume, false).await.unwrap()[&key(255)].1, [content(7, 500)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_of_many_payloads_is_let_in_once() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let room = volume.room().await.unwrap();
+    let mut batch = pointing(250, &volume.append_payload(&room, &[content(7, 500)]).await.unwrap());
+    let others: Vec<_> = (0..3).map(|_| tokio::spawn(write_much(Arc::clone(&volume)))).collect();
+    tokio::time::sleep(PATIENCE).await;
+    assert!(others.iter().all(|other| !other.is_finished()), "its payload is in the oldest file, so they wait for it");
+    for number in 251..=255 {
+        let append = tokio::time::timeout(PATIENCE, volume.append_payload(&room, &[content(number.into(), 500)])).await;
+        batch.append(pointing(number, &append.expect("it waits for nobody").unwrap()));
+    }
+    tokio::time::timeout(PATIENCE, volume.commit(batch)).await.expect("it waits for nobody").unwrap();
+    for other in others {
+        tokio::time::timeout(PATIENCE, other).await.expect("there is room again").unwrap();
+    }
+}
+
+/// Who brings payload may wait for a lock that such a commit holds.
+#[tokio::test(start_paused = true)]
+async fn rows_alone_are_committed_while_writers_of_payload_wait_for_room() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let batch = pointing(255, &volume.append_payload(&volume.room().await.unwrap(), &[content(7, 500)]).await.unwrap());
+    let others = tokio::spawn(write_much(Arc::clone(&volume)));
+    tokio::time::sleep(PATIENCE).await;
+    assert!(!others.is_finished());
+    let mut rows = Batch::new();
+    rows.put(Space::Inode.key(&[b"row"]), Bytes::from_static(b"alone"));
+    tokio::time::timeout(PATIENCE, volume.commit(rows)).await.expect("it waits for nobody").unwrap();
+    let transaction = volume.begin(Isolation::Serializable).await.unwrap();
+    transaction.delete(Space::Inode.key(&[b"row"])).unwrap();
+    let committed = tokio::time::timeout(PATIENCE, transaction.commit(Batch::new())).await;
+    committed.expect("it waits for nobody").unwrap();
+    assert!(!others.is_finished());
+    volume.commit(batch).await.unwrap();
+    tokio::time::timeout(PATIENCE, others).await.expect("there is room again").unwrap();
 }

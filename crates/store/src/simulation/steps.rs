@@ -3,7 +3,7 @@
 use super::Simulation;
 use super::model::{Change, Row, Snapshot, content, dump, dump_cut, patient, same};
 use crate::index::fsck::hex;
-use crate::{Batch, Error, IndexedVolume, Isolation, Payload, Position, Read, Result, Space, Value, Volume};
+use crate::{Batch, Error, IndexedVolume, Isolation, Payload, Position, Read, Result, Room, Space, Value, Volume};
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -129,7 +129,7 @@ impl Simulation {
     }
 
     /// New payload, in the log or in a segment. `None` if the bucket did not take it.
-    async fn payload(&mut self, volume: &IndexedVolume) -> anyhow::Result<Option<(Payload, Bytes)>> {
+    async fn payload(&mut self, volume: &IndexedVolume, room: &Room) -> anyhow::Result<Option<(Payload, Bytes)>> {
         self.payloads += 1;
         let bytes = content(self.payloads, self.length());
         if self.world.one_in(5) {
@@ -139,12 +139,18 @@ impl Simulation {
             };
         }
         let middle = self.world.random.below(bytes.len() as u64 + 1) as usize;
-        let payload = volume.append_payload(&[bytes.slice(..middle), bytes.slice(middle..)]).await?;
+        let payload = volume.append_payload(room, &[bytes.slice(..middle), bytes.slice(middle..)]).await?;
         Ok(Some((payload, bytes)))
     }
 
     /// One row to be put or deleted, in the batch and as a change of the model.
-    async fn change(&mut self, volume: &IndexedVolume, key: Bytes, batch: &mut Batch) -> anyhow::Result<Change> {
+    async fn change(
+        &mut self,
+        volume: &IndexedVolume,
+        room: &Room,
+        key: Bytes,
+        batch: &mut Batch,
+    ) -> anyhow::Result<Change> {
         if self.world.one_in(4) {
             batch.delete(key.clone());
             return Ok(Change { key, row: None });
@@ -152,7 +158,7 @@ impl Simulation {
         let count = if Space::with_payload_of(&key).is_some() { self.world.random.below(3) } else { 0 };
         let (mut pointers, mut contents) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            let Some((payload, bytes)) = self.payload(volume).await? else { continue };
+            let Some((payload, bytes)) = self.payload(volume, room).await? else { continue };
             batch.hold(&payload);
             pointers.push(payload.pointer);
             contents.push(bytes);
@@ -165,9 +171,10 @@ impl Simulation {
     async fn commit(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
         let mut batch = Batch::new();
         let mut changes = Vec::new();
+        let room = volume.room().await?;
         for _ in 0..=self.world.random.below(4) {
             let key = self.key();
-            changes.push(self.change(volume, key, &mut batch).await?);
+            changes.push(self.change(volume, &room, key, &mut batch).await?);
         }
         self.model.pending = vec![changes];
         let position = volume.commit(batch).await?;
@@ -203,7 +210,8 @@ impl Simulation {
             }
             let (mut pointers, mut contents) = (value.pointers.to_vec(), contents);
             let mut batch = Batch::new();
-            if let Some((payload, bytes)) = self.payload(volume).await? {
+            let room = volume.room().await?;
+            if let Some((payload, bytes)) = self.payload(volume, &room).await? {
                 batch.hold(&payload);
                 pointers.push(payload.pointer);
                 contents.push(bytes);
@@ -224,10 +232,11 @@ impl Simulation {
     /// Several commits at once, of different rows.
     async fn commit_together(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
         let (mut batches, mut pending) = (Vec::new(), Vec::new());
+        let room = volume.room().await?;
         for at in 0..2 + self.world.random.below(6) {
             let key = Space::Block.key(&[&[100 + at as u8]]);
             let mut batch = Batch::new();
-            pending.push(vec![self.change(volume, key, &mut batch).await?]);
+            pending.push(vec![self.change(volume, &room, key, &mut batch).await?]);
             batches.push(batch);
         }
         self.model.pending = pending;
@@ -252,7 +261,8 @@ impl Simulation {
         let mut conflict = false;
         if self.world.one_in(2) {
             let mut batch = Batch::new();
-            let change = self.change(volume, other.clone(), &mut batch).await?;
+            let room = volume.room().await?;
+            let change = self.change(volume, &room, other.clone(), &mut batch).await?;
             self.model.pending = vec![vec![change]];
             let position = volume.commit(batch).await?;
             self.committed(volume, position).await?;
@@ -389,7 +399,8 @@ impl Simulation {
 
     /// Payload that no row will ever point at: its writer holds it for a while and gives up.
     async fn orphan(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
-        if let Some((payload, _)) = self.payload(volume).await? {
+        let room = volume.room().await?;
+        if let Some((payload, _)) = self.payload(volume, &room).await? {
             let held = Duration::from_millis(self.world.random.below(60_000));
             self.under_way.orphans.spawn(async move {
                 tokio::time::sleep(held).await;

@@ -93,8 +93,9 @@ impl Pair {
                         pointers.push(payload.pointer);
                     }
                 } else {
+                    let room = volume.room().await?;
                     for content in &contents {
-                        let payload = volume.append_payload(&[content.slice(..0), content.clone()]).await?;
+                        let payload = volume.append_payload(&room, &[content.slice(..0), content.clone()]).await?;
                         batch.hold(&payload);
                         pointers.push(payload.pointer);
                     }
@@ -214,11 +215,11 @@ impl Pair {
         let report = self.real.fsck(&mut |_| {}).await?;
         ensure!(report.problems.is_empty(), "{:?}", report.problems);
         self.model = MemoryVolume::new();
-        let mut batch = Batch::new();
+        let (mut batch, room) = (Batch::new(), self.model.room().await?);
         for (key, (bytes, contents)) in &found {
             let mut pointers = Vec::new();
             for content in contents {
-                pointers.push(self.model.append_payload(std::slice::from_ref(content)).await?.pointer);
+                pointers.push(self.model.append_payload(&room, std::slice::from_ref(content)).await?.pointer);
             }
             batch.put_with_payload(key.clone(), bytes.clone(), pointers);
         }

@@ -15,7 +15,8 @@ fn key(number: u64) -> Bytes {
 pub async fn fill(volume: &IndexedVolume, rows: std::ops::Range<u64>) -> Result<()> {
     let mut end = Position(0);
     for number in rows {
-        let payload = volume.append_payload(&[Bytes::from(vec![number as u8; PAYLOAD_BYTES])]).await?;
+        let payload =
+            volume.append_payload(&volume.room().await?, &[Bytes::from(vec![number as u8; PAYLOAD_BYTES])]).await?;
         let mut batch = Batch::new();
         batch.hold(&payload);
         batch.put_with_payload(key(number), Bytes::new(), [payload.pointer]);
@@ -108,7 +109,7 @@ async fn a_file_with_little_used_payload_is_copied_and_freed() -> Result<()> {
 async fn no_file_becomes_a_segment_before_the_older_ones_have_left_the_log() -> Result<()> {
     let world = World::new(true, 5)?;
     let volume = world.open().await?;
-    let held = volume.append_payload(&[Bytes::from_static(b"old")]).await?;
+    let held = volume.append_payload(&volume.room().await?, &[Bytes::from_static(b"old")]).await?;
     fill(&volume, 0..9).await?;
     delete(&volume, 0..9).await?;
     fill(&volume, 9..40).await?;

@@ -1,7 +1,7 @@
 //! Appending: one commit for a whole request.
 //!
 //! 1. Without a lock: check every batch (format, CRC, size).
-//! 2. With the writers of all its partitions locked, in one order for everybody: judge sequence numbers, give out
+//! 2. Let in by the volume, and with the writers of all its partitions locked, in one order for everybody: judge sequence numbers, give out
 //!    offsets, append each partition's batches as one payload, and commit all index and producer rows at once.
 //! 3. Without a lock again: wait until the commit is durable, move the high watermarks, wake readers, answer.
 //!
@@ -18,7 +18,7 @@ use crate::keys::producer;
 use crate::stream::{Settings, Stream, TimestampType};
 use crate::streams::{Inner, Streams, stream_of};
 use crate::{Error, Result, limits};
-use ballast_store::{Batch, Position};
+use ballast_store::{Batch, Position, Room};
 use ballast_tree::Pin;
 use ballast_types::Ino;
 use bytes::Bytes;
@@ -100,6 +100,14 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     let mut settings = HashMap::new();
     let mut placed: Vec<Placed> = Vec::with_capacity(work.len());
     let mut batch = Batch::new();
+    // Before any writer's lock: whoever holds one must not wait for room.
+    let room = match inner.volume.room().await {
+        Ok(room) => room,
+        Err(error) => {
+            work.iter().for_each(|work| results[work.index] = Err(error.clone().into()));
+            return results;
+        }
+    };
     for work in work {
         // The pin keeps the stream from being emptied between the look at its inode and the commit.
         if let std::collections::hash_map::Entry::Vacant(entry) = settings.entry(work.id.ino) {
@@ -114,7 +122,7 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
             Ok(stream) if work.id.partition >= stream.partitions() => {
                 Err(Error::UnknownPartition(work.id.partition.into()))
             }
-            Ok(stream) => place(inner, work, stream.settings(), &mut batch).await,
+            Ok(stream) => place(inner, work, stream.settings(), &room, &mut batch).await,
         };
         match result {
             Ok(part) => placed.push(part),
@@ -179,7 +187,7 @@ async fn lock(inner: &Inner, id: PartitionId) -> Result<(Arc<Partition>, OwnedMu
 }
 
 /// Gives a part its offsets, appends its payload and adds its rows to the batch.
-async fn place(inner: &Inner, work: Work, settings: &Settings, batch: &mut Batch) -> Result<Placed> {
+async fn place(inner: &Inner, work: Work, settings: &Settings, room: &Room, batch: &mut Batch) -> Result<Placed> {
     let max = settings.batch_bytes_max();
     if let Some(large) = work.batches.iter().find(|batch| batch.header.length > max) {
         return Err(Error::BatchTooLarge { bytes: large.header.length, max });
@@ -213,7 +221,7 @@ async fn place(inner: &Inner, work: Work, settings: &Settings, batch: &mut Batch
     let appended = Appended { base_offset, log_start, append_ms };
     let row = match batches.is_empty() {
         true => None,
-        false => Some(write(inner, work.id, &writer, &batches, max_timestamp, now, batch).await?),
+        false => Some(write(inner, work.id, &writer, &batches, (max_timestamp, now), room, batch).await?),
     };
     for (id, state) in &producers {
         batch.put(producer::key(work.id, *id), producer::encode(state));
@@ -227,13 +235,13 @@ async fn write(
     id: PartitionId,
     writer: &Writer,
     batches: &[StoredBatch],
-    max_timestamp: i64,
-    now: i64,
+    (max_timestamp, now): (i64, i64),
+    room: &Room,
     batch: &mut Batch,
 ) -> Result<IndexRow> {
     let mut parts = Vec::with_capacity(2 * batches.len());
     batches.iter().for_each(|batch| batch.push_to(&mut parts));
-    let payload = inner.volume.append_payload(&parts).await?;
+    let payload = inner.volume.append_payload(room, &parts).await?;
     let last_offset = batches.last().map_or(0, |batch| batch.last_offset);
     let newer = max_timestamp > writer.max_timestamp_so_far;
     let row = IndexRow {

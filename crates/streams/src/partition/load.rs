@@ -105,7 +105,8 @@ mod tests {
         for (count, width) in [(0, 1), (1, 1), (63, 1), (64, 1), (65, 3), (1_000, 1), (5_000, 7), (300, 1 << 40)] {
             let volume = MemoryVolume::new();
             let id = PartitionId { ino: Ino(5), partition: 1 };
-            let payload = volume.append_payload(&[bytes::Bytes::from_static(b"x")]).await.unwrap();
+            let payload =
+                volume.append_payload(&volume.room().await.unwrap(), &[bytes::Bytes::from_static(b"x")]).await.unwrap();
             let mut batch = Batch::new();
             for number in 0..count {
                 let base_offset = number * width;

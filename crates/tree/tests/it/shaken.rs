@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use ballast_runtime::Random;
 use ballast_store::{
-    Batch, Error, Isolation, KeyRange, MemoryVolume, Payload, Pointer, Position, Read, Result, Scan, SnapshotEntry,
-    Transaction, Value, Volume, VolumeStats,
+    Batch, Error, Isolation, KeyRange, MemoryVolume, Payload, Pointer, Position, Read, Result, Room, Scan,
+    SnapshotEntry, Transaction, Value, Volume, VolumeStats,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -67,8 +67,12 @@ impl Read for Shaken {
 
 #[async_trait]
 impl Volume for Shaken {
-    async fn append_payload(&self, parts: &[Bytes]) -> Result<Payload> {
-        self.inner.append_payload(parts).await
+    async fn room(&self) -> Result<Room> {
+        self.inner.room().await
+    }
+
+    async fn append_payload(&self, room: &Room, parts: &[Bytes]) -> Result<Payload> {
+        self.inner.append_payload(room, parts).await
     }
 
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {

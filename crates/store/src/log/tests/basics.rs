@@ -4,7 +4,7 @@ use crate::disk::{PAGE_BYTES, RealDisk, SimDisk, SimFaults};
 use crate::log::format::{BLOCK_BYTES, GROUP_HEADER_BYTES};
 use crate::log::on_disk::offset_of;
 use crate::log::{
-    Drive, DurableGroup, Log, LogFile, LogListener, Medium, NoListener, Opened, Record, Replay, Settings, open,
+    Drive, DurableGroup, Entrant, Log, LogFile, LogListener, Medium, NoListener, Opened, Record, Replay, Settings, open,
 };
 use crate::{Error, Position};
 use ballast_runtime::Random;
@@ -112,7 +112,7 @@ async fn many_writers_fill_many_files_and_find_everything_again() {
         async move {
             let mut written = Vec::new();
             for i in 0..40u64 {
-                log.room().await.unwrap();
+                log.room(Entrant::Payload).await.unwrap();
                 let bytes = Bytes::from(vec![(n * 40 + i) as u8; 100 * (i as usize % 7) * (n as usize + 1)]);
                 let payload = log.append_payload(std::slice::from_ref(&bytes)).unwrap();
                 let end = log.append_rows(n * 40 + i, &bytes[..bytes.len().min(200)]).unwrap();
@@ -284,7 +284,7 @@ async fn writers_wait_while_the_log_is_over_its_budget() {
     let waiting: Vec<_> = (0..5)
         .map(|_| {
             let log = log.clone();
-            tokio::spawn(async move { log.room().await })
+            tokio::spawn(async move { log.room(Entrant::Payload).await })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -300,8 +300,8 @@ async fn writers_wait_while_the_log_is_over_its_budget() {
 async fn room_goes_to_whoever_asked_first() {
     let directory = tempfile::tempdir().unwrap();
     let log = over_budget(directory.path()).await;
-    let (mut first, mut second) = (Box::pin(log.room()), Box::pin(log.room()));
-    let (given_up, mut third) = (Box::pin(log.room()), Box::pin(log.room()));
+    let (mut first, mut second) = (Box::pin(log.room(Entrant::Payload)), Box::pin(log.room(Entrant::Payload)));
+    let (given_up, mut third) = (Box::pin(log.room(Entrant::Payload)), Box::pin(log.room(Entrant::Payload)));
     assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
     drop(given_up);
     log.remove(&log.condemn(log.position())).await.unwrap();
@@ -310,7 +310,7 @@ async fn room_goes_to_whoever_asked_first() {
     assert!(futures::poll!(&mut third).is_pending());
     assert!(futures::poll!(&mut second).is_ready());
     assert!(futures::poll!(&mut third).is_ready());
-    log.room().await.unwrap();
+    log.room(Entrant::Payload).await.unwrap();
 }
 
 #[tokio::test]
@@ -328,5 +328,5 @@ async fn a_full_disk_stops_the_log_and_says_what_to_do() {
     }
     let text = failed.unwrap().to_string();
     assert!(text.contains("free space in /log"), "{text}");
-    assert!(matches!(log.room().await, Err(Error::Exhausted(_))));
+    assert!(matches!(log.room(Entrant::Payload).await, Err(Error::Exhausted(_))));
 }

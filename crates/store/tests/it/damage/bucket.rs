@@ -323,7 +323,8 @@ impl Writer {
 
     async fn put(&mut self, number: u8, block: u8, payload_bytes: usize) -> Result<()> {
         let text = [number; 40];
-        let payload = self.volume.append_payload(&[Bytes::from(vec![number; payload_bytes])]).await?;
+        let room = self.volume.room().await?;
+        let payload = self.volume.append_payload(&room, &[Bytes::from(vec![number; payload_bytes])]).await?;
         let mut batch = Batch::new();
         batch.hold(&payload);
         batch.put(Space::Inode.key(&[&[number % 5]]), text.to_vec());
