@@ -139,6 +139,26 @@ impl Inner {
         }
     }
 
+    /// Payload that is about to be copied. What is damaged is copied as it is, with zeros where nothing is, under the CRC
+    /// that it had: it stays damaged to whoever reads it, and holds up nobody else.
+    pub async fn read_to_copy(&self, pointer: &Pointer) -> Result<Bytes> {
+        let what = match self.read_payload(pointer).await {
+            Err(Error::Corrupt(what)) => what,
+            read => return read,
+        };
+        let read = match pointer.place {
+            Place::Log { .. } => match self.log().read_unchecked(pointer).await {
+                Err(Error::PayloadMoved) => self.segments.read_unchecked(pointer).await,
+                read => read,
+            },
+            Place::Segment { .. } => self.segments.read_unchecked(pointer).await,
+        };
+        let mut bytes = read?.to_vec();
+        bytes.resize(pointer.length as usize, 0);
+        tracing::error!(%what, "payload is damaged: it is copied as it is");
+        Ok(bytes.into())
+    }
+
     pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         self.ready().await?;
         let bytes = self.db.get(key).await.map_err(|error| self.error(error))?;

@@ -221,6 +221,11 @@ impl Log {
         self.shared.read_payload(pointer).await
     }
 
+    /// What is there of payload that is damaged: it may be other bytes, or fewer.
+    pub async fn read_unchecked(&self, pointer: &Pointer) -> Result<Bytes> {
+        self.shared.read_unchecked(pointer).await
+    }
+
     /// Keeps the file that holds the pointer from being condemned; `None` if it is gone or condemned already.
     pub fn hold(&self, pointer: &Pointer) -> Hold {
         let state = self.shared.state.lock();

@@ -98,13 +98,18 @@ impl Segments {
 
     /// Writes payloads into as many segments as they need; durable on return, in the order given.
     pub async fn write(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
-        let mut groups: Vec<Vec<Bytes>> = Vec::new();
+        self.write_again(payloads.into_iter().map(|payload| (crc32c::crc32c(&payload), payload)).collect()).await
+    }
+
+    /// Writes payloads that keep the CRCs which they were first written with, so that damaged ones stay damaged.
+    pub async fn write_again(&self, payloads: Vec<(u32, Bytes)>) -> Result<Vec<Payload>> {
+        let mut groups: Vec<Vec<(u32, Bytes)>> = Vec::new();
         let mut bytes = usize::MAX;
         for payload in payloads {
-            bytes = bytes.saturating_add(payload.len());
+            bytes = bytes.saturating_add(payload.1.len());
             if bytes > limits::SEGMENT_BYTES_MAX {
                 groups.push(Vec::new());
-                bytes = payload.len();
+                bytes = payload.1.len();
             }
             groups.last_mut().expect("the first payload opened a group").push(payload);
         }
@@ -114,10 +119,11 @@ impl Segments {
         Ok(written.into_iter().flatten().collect())
     }
 
-    async fn write_one(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
+    async fn write_one(&self, payloads: Vec<(u32, Bytes)>) -> Result<Vec<Payload>> {
         let place = Place::Segment { epoch: self.epoch, number: self.next.fetch_add(1, Ordering::Relaxed) };
         let pointers = place_payloads(place, &payloads);
         let footer = encode_footer(&pointers);
+        let payloads = payloads.into_iter().map(|(_, payload)| payload);
         let body: PutPayload = std::iter::once(Bytes::from_static(MAGIC)).chain(payloads).chain([footer]).collect();
         let bytes = body.content_length() as u64;
         let hold: Arc<()> = Arc::default();
@@ -143,20 +149,26 @@ impl Segments {
             let name = self.name(pointer.place);
             return Err(Error::Corrupt(format!("{name} ends before its payload at byte {}", pointer.offset)));
         }
-        let bytes = match pointer.place {
-            Place::Log { .. } => self.files.read(pointer).await?,
+        let bytes = self.read_unchecked(pointer).await?;
+        if bytes.len() == pointer.length as usize && crc32c::crc32c(&bytes) == pointer.crc {
+            return Ok(bytes);
+        }
+        Err(Error::Corrupt(format!("payload at byte {} of {}", pointer.offset, self.name(pointer.place))))
+    }
+
+    /// What is there of the payload, whatever it is.
+    pub async fn read_unchecked(&self, pointer: &Pointer) -> Result<Bytes> {
+        let end = pointer.offset + u64::from(pointer.length);
+        match pointer.place {
+            Place::Log { .. } => self.files.read(pointer).await,
             Place::Segment { .. } => {
                 let read = self.store.get_range(&self.path(pointer.place), pointer.offset..end).await;
                 read.map_err(|error| match error {
                     object_store::Error::NotFound { .. } => Error::PayloadMoved,
                     other => unavailable("read a segment", other),
-                })?
+                })
             }
-        };
-        if bytes.len() == pointer.length as usize && crc32c::crc32c(&bytes) == pointer.crc {
-            return Ok(bytes);
         }
-        Err(Error::Corrupt(format!("payload at byte {} of {}", pointer.offset, self.name(pointer.place))))
     }
 
     /// The name of its object or file.
@@ -292,11 +304,11 @@ fn unavailable(what: &str, error: object_store::Error) -> Error {
     Error::unavailable(format!("the bucket does not let us {what}"), error)
 }
 
-fn place_payloads(place: Place, payloads: &[Bytes]) -> Vec<Pointer> {
+fn place_payloads(place: Place, payloads: &[(u32, Bytes)]) -> Vec<Pointer> {
     let mut offset = MAGIC.len() as u64;
-    let place_one = |payload: &Bytes| {
+    let place_one = |(crc, payload): &(u32, Bytes)| {
         let length = u32::try_from(payload.len()).expect("payload is far below 4 GiB");
-        let pointer = Pointer { place, offset, length, crc: crc32c::crc32c(payload) };
+        let pointer = Pointer { place, offset, length, crc: *crc };
         offset += u64::from(length);
         pointer
     };

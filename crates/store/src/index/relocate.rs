@@ -59,7 +59,7 @@ async fn move_batch(
             if index.contains_key(pointer) {
                 continue;
             }
-            match inner.read_payload(pointer).await {
+            match inner.read_to_copy(pointer).await {
                 Ok(bytes) => {
                     index.insert(*pointer, payloads.len());
                     payloads.push((*pointer, bytes));
@@ -77,7 +77,8 @@ async fn move_batch(
         return Ok(());
     }
     let bytes: usize = payloads.iter().map(|(_, bytes)| bytes.len()).sum();
-    let written = inner.segments.write(payloads.into_iter().map(|(_, bytes)| bytes).collect()).await?;
+    let written =
+        inner.segments.write_again(payloads.into_iter().map(|(from, bytes)| (from.crc, bytes)).collect()).await?;
     let count = rows.len() as u64;
     let replacements = rows.into_iter().map(|(key, old)| {
         let mut new = old.clone();

@@ -11,9 +11,11 @@
 //! A crash anywhere leaves only copies that nothing points at (collected later) and files that are settled again.
 
 use super::candidates::log_places;
-use super::{Inner, relocate, rows, snapshot, value};
+use super::cut::IndexCut;
+use super::{Inner, collect, relocate, rows, snapshot, value};
 use crate::log::{self, LogFile};
 use crate::pointer::Place;
+use crate::volume::Row;
 use crate::{Batch, Error, Mutation, Position, Result, Space, limits};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -157,6 +159,25 @@ fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
 
 /// Candidates of files that were written before this open.
 async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
+    match read_records(inner).await {
+        // Their rows are in the index: there they are found as well, among all others.
+        Err(error) if inner.log().is_files() || matches!(error, Error::Corrupt(_)) => {
+            tracing::error!(%error, "a file of the log cannot be read: all rows are looked through for it");
+            let cut = IndexCut::now(Arc::clone(inner))?;
+            let note = |row: &Row| {
+                let places = log_places(&row.value.pointers);
+                inner.shared.candidates.note(places.map(|place| (place, row.key.clone())));
+            };
+            collect::for_each_row(&cut, note).await?;
+        }
+        read => read?,
+    }
+    // Only when all of them were read: an error means that they are read again next time.
+    inner.settling.unread.lock().clear();
+    Ok(())
+}
+
+async fn read_records(inner: &Arc<Inner>) -> Result<()> {
     let unread = inner.settling.unread.lock().clone();
     // Objects are small and far away, files the opposite.
     let at_once = if inner.log().is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT };
@@ -177,8 +198,6 @@ async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
             }
         }
     }
-    // Only when all of them were read: an error means that they are read again next time.
-    inner.settling.unread.lock().clear();
     Ok(())
 }
 

@@ -259,10 +259,10 @@ pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> 
         for some in needed.chunks(limits::RESCUE_PAYLOADS) {
             let mut payloads = Vec::with_capacity(some.len());
             for pointer in some {
-                payloads.push(inner.read_payload(pointer).await?);
+                payloads.push((pointer.crc, inner.read_to_copy(pointer).await?));
             }
             let mut batch = Batch::new();
-            for (from, to) in some.iter().zip(inner.segments.write(payloads).await?) {
+            for (from, to) in some.iter().zip(inner.segments.write_again(payloads).await?) {
                 batch.hold(&to);
                 batch.put_with_payload(rescued_key(&name, from), Bytes::new(), [to.pointer]);
             }

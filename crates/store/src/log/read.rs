@@ -14,8 +14,20 @@ use std::sync::Arc;
 
 impl Shared {
     pub async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
-        let id = FileId::of(pointer.place)
-            .ok_or_else(|| Error::Invalid(format!("{} is no place of the log", pointer.place)))?;
+        let bytes = self.read_unchecked(pointer).await?;
+        let wrong = if bytes.len() < pointer.length as usize {
+            "it ends before it"
+        } else if crc32c::crc32c(&bytes) != pointer.crc {
+            "its checksum is wrong"
+        } else {
+            return Ok(bytes);
+        };
+        Err(damaged(&self.name(file_of(pointer)?), pointer, wrong))
+    }
+
+    /// What is there of the payload, whatever it is.
+    pub async fn read_unchecked(&self, pointer: &Pointer) -> Result<Bytes> {
+        let id = file_of(pointer)?;
         let (bytes, handle) = {
             let mut state = self.state.lock();
             if state.files.get(id).is_none() {
@@ -24,30 +36,26 @@ impl Shared {
             let bytes = in_memory(&mut state, id, pointer);
             (bytes, state.files.get(id).and_then(|entry| entry.handle.clone()))
         };
-        let bytes = match (bytes, &self.backend) {
-            (Some(bytes), _) => bytes,
+        match (bytes, &self.backend) {
+            (Some(bytes), _) => Ok(bytes),
             (None, Backend::Disk(_)) => {
                 let handle = handle.ok_or_else(|| damaged(&self.name(id), pointer, "the file is not open"))?;
-                self.read_file(|| self.name(id), handle, pointer).await?
+                self.read_file(|| self.name(id), handle, pointer).await
             }
             (None, Backend::Objects(writer)) => {
                 let range = pointer.offset..pointer.offset + u64::from(pointer.length);
                 match writer.objects.read(id.number, range).await {
-                    Err(Error::NotFound(_)) if self.state.lock().files.get(id).is_none() => {
-                        return Err(Error::PayloadMoved);
-                    }
-                    Err(Error::NotFound(_)) => return Err(damaged(&self.name(id), pointer, "the object is gone")),
-                    read => read?,
+                    Err(Error::NotFound(_)) if self.state.lock().files.get(id).is_none() => Err(Error::PayloadMoved),
+                    // It may come back: a bucket has been restored before.
+                    Err(Error::NotFound(_)) => Err(damaged(&self.name(id), pointer, "the object is gone")),
+                    Err(Error::Corrupt(_)) => Ok(Bytes::new()),
+                    read => read,
                 }
             }
-        };
-        if crc32c::crc32c(&bytes) != pointer.crc {
-            return Err(damaged(&self.name(id), pointer, "its checksum is wrong"));
         }
-        Ok(bytes)
     }
 
-    /// Reads from a file that may have another name than the log's.
+    /// Reads what is there from a file that may have another name than the log's.
     pub async fn read_file(
         &self,
         name: impl FnOnce() -> String,
@@ -71,8 +79,10 @@ impl Shared {
             }
         };
         match read {
-            Ok(read) if read == length => Ok(buffer.freeze()),
-            Ok(_) => Err(damaged(&name(), pointer, "the file ends before it")),
+            Ok(read) => {
+                buffer.truncate(read);
+                Ok(buffer.freeze())
+            }
             Err(error) => Err(Error::unavailable(format!("reading {}", name()), error)),
         }
     }
@@ -129,6 +139,10 @@ impl Shared {
             Backend::Objects(_) => {}
         }
     }
+}
+
+fn file_of(pointer: &Pointer) -> Result<FileId> {
+    FileId::of(pointer.place).ok_or_else(|| Error::Invalid(format!("{} is no place of the log", pointer.place)))
 }
 
 fn damaged(name: &str, Pointer { offset, length, .. }: &Pointer, what: &str) -> Error {

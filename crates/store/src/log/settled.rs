@@ -95,7 +95,7 @@ impl SettledFiles {
         blocking(self.shared.is_inline(), look).await?
     }
 
-    /// The payload, or `PayloadMoved` if the file is gone. Its CRC is the caller's to check.
+    /// What is there of the payload, or `PayloadMoved` if the file is gone. To check it is the caller's.
     pub async fn read(&self, pointer: &Pointer) -> Result<Bytes> {
         let id = FileId::of(pointer.place).ok_or(Error::PayloadMoved)?;
         let file = self.file(id).await?;

@@ -5,6 +5,8 @@ use ballast_runtime::{Random, SystemClock};
 use ballast_store::disk::RealDisk;
 use ballast_store::{Components, Gate, IndexedVolume, KeyRange, Read, Store, VolumeId};
 use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,6 +60,30 @@ impl World {
         Ok(links.filter(|path| path.starts_with(self.directory.path())).collect())
     }
 
+    /// Flips a bit in the middle of these bytes where they first lie in the log's files or objects.
+    pub async fn damage_log(&self, wanted: &[u8]) -> Result<()> {
+        let middle = wanted.len() / 2;
+        let find = |bytes: &[u8]| bytes.windows(wanted.len()).position(|found| found == wanted);
+        for entry in walk(self.directory.path())? {
+            let mut bytes = std::fs::read(&entry)?;
+            if let Some(at) = find(&bytes) {
+                bytes[at + middle] ^= 1;
+                return Ok(std::fs::write(&entry, bytes)?);
+            }
+        }
+        let bucket = &self.components.bucket;
+        let objects: Vec<_> = bucket.list(Some(&"volumes/0000000000000000/log".into())).try_collect().await?;
+        for object in objects {
+            let mut bytes = bucket.get(&object.location).await?.bytes().await?.to_vec();
+            if let Some(at) = find(&bytes) {
+                bytes[at + middle] ^= 1;
+                bucket.put(&object.location, bytes.into()).await?;
+                return Ok(());
+            }
+        }
+        anyhow::bail!("no such bytes in the log")
+    }
+
     /// With another right to serve.
     pub fn with_gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.components.gate = gate;
@@ -80,6 +106,16 @@ impl World {
     pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
         Ok(Store::new(self.components.clone()).open_volume(VolumeId(0)).await?)
     }
+}
+
+/// All files below a directory.
+fn walk(directory: &std::path::Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(walk(&path)?) } else { files.push(path) }
+    }
+    Ok(files)
 }
 
 /// Keys with the engine's bytes and the content of all payloads.
