@@ -200,10 +200,10 @@ impl Segments {
         generation
     }
 
-    /// Segments that no write has touched since `generation` began, with their sizes.
+    /// Segments that no write has touched since `generation` began, with their sizes; also those whose removal failed.
     pub fn older_than(&self, generation: u64) -> Vec<(Place, u64)> {
         let known = self.known.lock();
-        let old = known.iter().filter(|(_, segment)| segment.touched < generation && !segment.condemned);
+        let old = known.iter().filter(|(_, segment)| segment.touched < generation);
         old.map(|(place, segment)| (*place, segment.bytes)).collect()
     }
 

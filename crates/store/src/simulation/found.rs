@@ -201,3 +201,19 @@ async fn rows_alone_are_committed_while_writers_of_payload_wait_for_room() {
     volume.commit(batch).await.unwrap();
     tokio::time::timeout(PATIENCE, others).await.expect("there is room again").unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_whose_removal_failed_is_removed_by_a_later_round() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    for _ in 0..20 {
+        drop(volume.write_segment(vec![content(7, 500)]).await.unwrap());
+    }
+    world.bucket.set_faults(Faults { lost_requests: 500, ..Faults::default() });
+    for _ in 0..20 {
+        let _ = volume.collect().await;
+    }
+    world.bucket.set_faults(Faults::default());
+    volume.collect().await.unwrap();
+    assert_eq!(volume.stats().segments, 0);
+}
