@@ -31,6 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MAGIC: &[u8; 8] = b"BLSTSEG1";
 const END_MAGIC: &[u8; 4] = b"GSLB";
 const FOOTER_BYTES: usize = 16;
+/// Two varints below 2^28 and a CRC.
+const LIST_ENTRY_BYTES_MAX: u64 = 12;
 
 /// What is known of a segment in memory.
 struct Known {
@@ -94,6 +96,11 @@ impl Segments {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of a segment of so many payloads beside theirs, at most.
+    pub fn overhead(payloads: u64) -> u64 {
+        (MAGIC.len() + FOOTER_BYTES) as u64 + payloads * LIST_ENTRY_BYTES_MAX
     }
 
     /// Writes payloads into as many segments as they need; durable on return, in the order given.

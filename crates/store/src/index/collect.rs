@@ -8,6 +8,7 @@
 use super::cut::IndexCut;
 use super::{Inner, relocate};
 use crate::pointer::Place;
+use crate::segment::Segments;
 use crate::volume::{Read, Row};
 use crate::{Result, Space, limits};
 use bytes::Bytes;
@@ -19,27 +20,29 @@ use std::sync::Arc;
 pub struct Collected {
     pub segments_removed: u64,
     pub bytes_removed: u64,
-    /// Rows moved out of half-empty segments; those go in the next round.
+    /// Rows moved out of half-empty segments; those go in the next round, for which there is reason then.
     pub rows_moved: u64,
 }
 
 pub(crate) async fn collect(inner: &Arc<Inner>) -> Result<Collected> {
     let _round = inner.settling.round().await;
     inner.check()?;
-    inner.settling.take_churn();
+    let churn = inner.settling.churn();
     let mut collected = Collected::default();
     inner.segments.look_for_strays().await?;
     let generation = inner.segments.next_generation();
-    let live = live_bytes(inner).await?;
+    let live = used(inner).await?;
     let pinned = super::snapshot::places(inner).await?;
+    let is_needed = |place: &Place| live.contains_key(place) || pinned.contains(place);
     let candidates = inner.segments.older_than(generation);
     let mut sparse = BTreeSet::new();
     let mut doomed = Vec::new();
     for (place, bytes) in candidates {
         match live.get(&place) {
-            None if !pinned.contains(&place) => doomed.push((place, bytes)),
-            Some(used) if *used * 2 < bytes && !pinned.contains(&place) => drop(sparse.insert(place)),
-            _ => {}
+            _ if pinned.contains(&place) => {}
+            None => doomed.push((place, bytes)),
+            Some(used) if used.bytes() * 2 < bytes => drop(sparse.insert(place)),
+            Some(_) => {}
         }
     }
     // The rows that let go of the doomed segments must be durable before the segments are gone.
@@ -53,16 +56,36 @@ pub(crate) async fn collect(inner: &Arc<Inner>) -> Result<Collected> {
         }
     }
     collected.rows_moved = pack(inner, &sparse).await?;
+    inner.settling.end_churn(churn);
+    if inner.segments.places().iter().any(|(place, _)| !is_needed(place)) {
+        // A write under way may yet give it up, and nothing would tell of that.
+        inner.settling.note_churn(1);
+    }
     Ok(collected)
 }
 
-/// Bytes of payload that rows of the present point at, by segment.
-async fn live_bytes(inner: &Arc<Inner>) -> Result<BTreeMap<Place, u64>> {
-    let mut live = BTreeMap::new();
+/// What rows of the present point at in a segment.
+#[derive(Default)]
+struct Used {
+    payloads: u64,
+    payload_bytes: u64,
+}
+
+impl Used {
+    /// Bytes of a segment of these payloads alone, or some more: packed once, none is packed again.
+    fn bytes(&self) -> u64 {
+        self.payload_bytes + Segments::overhead(self.payloads)
+    }
+}
+
+async fn used(inner: &Arc<Inner>) -> Result<BTreeMap<Place, Used>> {
+    let mut live = BTreeMap::<Place, Used>::new();
     let cut = IndexCut::now(Arc::clone(inner))?;
     for_each_row(&cut, |row| {
         for pointer in &row.value.pointers {
-            *live.entry(pointer.place).or_default() += u64::from(pointer.length);
+            let used = live.entry(pointer.place).or_default();
+            used.payloads += 1;
+            used.payload_bytes += u64::from(pointer.length);
         }
     })
     .await?;

@@ -50,7 +50,6 @@ impl Inner {
         }
         let rows = batch.mutations().iter().map(|mutation| (mutation.key(), mutation.pointers()));
         let writing = Writing::new(self, rows)?;
-        self.settling.note_churn(batch.mutations());
         let (end, turn) = self.join(batch, writing);
         match turn {
             Turn::Alone(alone, commit) => to_the_end(alone.run(commit)).await,

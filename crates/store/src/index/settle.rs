@@ -16,7 +16,7 @@ use super::{Inner, collect, relocate, rows, snapshot, value};
 use crate::log::{self, LogFile};
 use crate::pointer::Place;
 use crate::volume::Row;
-use crate::{Batch, Error, Mutation, Position, Result, Space, limits};
+use crate::{Batch, Error, Position, Result, Space, limits};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
@@ -49,7 +49,8 @@ pub(crate) struct Settling {
     condemned: Mutex<Vec<LogFile>>,
     /// Condemned files with the mark of the cuts that may still read them, for a while.
     retiring: Mutex<Vec<(LogFile, u64)>>,
-    /// Writes to spaces with payload since the last round of collecting.
+    /// What may have made garbage and was not collected after: writes to spaces with payload, and what came before the
+    /// open.
     churn: AtomicU64,
     /// Bytes of the log before the background task settles.
     pub log_bytes: u64,
@@ -62,16 +63,16 @@ pub(crate) struct Settling {
 impl Settling {
     pub fn new(unread: Vec<LogFile>, settings: &log::Settings) -> Self {
         let (log_bytes, file_bytes) = (settings.settle_bytes, settings.file_bytes);
-        Self { unread: Mutex::new(unread), log_bytes, file_bytes, ..Self::default() }
+        Self { unread: Mutex::new(unread), log_bytes, file_bytes, churn: AtomicU64::new(1), ..Self::default() }
     }
 
-    pub fn note_churn(&self, mutations: &[Mutation]) {
-        let writes = mutations.iter().filter(|mutation| Space::with_payload_of(mutation.key()).is_some());
-        self.churn.fetch_add(writes.count() as u64, Ordering::Relaxed);
+    pub fn note_churn(&self, churn: u64) {
+        self.churn.fetch_add(churn, Ordering::Relaxed);
     }
 
-    pub fn take_churn(&self) -> u64 {
-        self.churn.swap(0, Ordering::Relaxed)
+    /// So much of it has been collected after.
+    pub fn end_churn(&self, churn: u64) {
+        self.churn.fetch_sub(churn, Ordering::Relaxed);
     }
 
     pub fn churn(&self) -> u64 {

@@ -145,6 +145,7 @@ pub(crate) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
     let end = inner.commit(&batch).await?;
     inner.durable(end).await?;
     inner.snapshots.named.lock().remove(name);
+    inner.settling.note_churn(1);
     if let Some(reader) = named.open {
         reader.close().await.map_err(super::index_error)?;
     }

@@ -4,11 +4,12 @@ use super::writing::{Writing, to_the_end};
 use super::{Inner, cut, value};
 use crate::log::Entrant;
 use crate::volume::{Isolation, Read, Scan, Transaction};
-use crate::{Batch, Error, KeyRange, Mutation, Pointer, Position, Result, Value};
+use crate::{Batch, Error, KeyRange, Mutation, Pointer, Position, Result, Space, Value};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use slatedb::{DbTransaction, IsolationLevel};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 pub(crate) fn begin(inner: Arc<Inner>, isolation: Isolation) -> Result<IndexTransaction> {
@@ -18,15 +19,15 @@ pub(crate) fn begin(inner: Arc<Inner>, isolation: Isolation) -> Result<IndexTran
     };
     let ticket = Arc::new(inner.cuts.ticket());
     let transaction = inner.db.begin(level).map_err(|error| inner.error(error))?;
-    Ok(IndexTransaction { inner, transaction, ticket, pointers: Mutex::default() })
+    Ok(IndexTransaction { inner, transaction, ticket, rows: Mutex::default() })
 }
 
 pub(crate) struct IndexTransaction {
     inner: Arc<Inner>,
     transaction: DbTransaction,
     ticket: Arc<cut::CutTicket>,
-    /// The pointers of rows that were written, with their keys.
-    pointers: Mutex<Vec<(Bytes, Pointer)>>,
+    /// The keys of rows of spaces with payload that were written, and their pointers.
+    rows: Mutex<Vec<(Bytes, SmallVec<[Pointer; 1]>)>>,
 }
 
 #[async_trait]
@@ -50,12 +51,12 @@ impl Read for IndexTransaction {
 #[async_trait]
 impl Transaction for IndexTransaction {
     fn put(&self, key: Bytes, value: Value) -> Result<()> {
-        let fresh = value.pointers.iter().map(|pointer| (key.clone(), *pointer));
-        self.pointers.lock().extend(fresh);
+        self.note(&key, &value.pointers);
         self.transaction.put(key, value::encode(&value)).map_err(|error| self.inner.error(error))
     }
 
     fn delete(&self, key: Bytes) -> Result<()> {
+        self.note(&key, &[]);
         self.transaction.delete(key).map_err(|error| self.inner.error(error))
     }
 
@@ -69,6 +70,12 @@ impl Transaction for IndexTransaction {
 }
 
 impl IndexTransaction {
+    fn note(&self, key: &Bytes, pointers: &[Pointer]) {
+        if !pointers.is_empty() || Space::with_payload_of(key).is_some() {
+            self.rows.lock().push((key.clone(), pointers.into()));
+        }
+    }
+
     /// Commits without waiting for room in the log.
     async fn write(self, extra: Batch) -> Result<Position> {
         extra.check()?;
@@ -78,9 +85,8 @@ impl IndexTransaction {
                 Mutation::Delete { key } => self.delete(key.clone())?,
             }
         }
-        let pointers = std::mem::take(&mut *self.pointers.lock());
-        let rows = pointers.iter().map(|(key, pointer)| (key, std::slice::from_ref(pointer)));
-        let mut writing = Writing::new(&self.inner, rows)?;
+        let rows = std::mem::take(&mut *self.rows.lock());
+        let mut writing = Writing::new(&self.inner, rows.iter().map(|(key, pointers)| (key, pointers.as_slice())))?;
         let (transaction, ticket) = (self.transaction, self.ticket);
         to_the_end(async move {
             let inner = Arc::clone(&writing.inner);

@@ -3,12 +3,12 @@
 //! Settling condemns a place only when nothing holds it, and then looks through the candidates once more. So a
 //! write names its candidates when its rows are visible and before it lets go: earlier, settling may look at a key,
 //! see the row as it was, and forget it. For the same reason a write whose caller goes away runs to its end with
-//! its holds: its rows become visible all the same.
+//! its holds: its rows become visible all the same. Collecting hears of it then, too.
 
 use super::Inner;
 use super::candidates::log_places;
 use crate::pointer::{Hold, Place};
-use crate::{Error, Pointer, Result};
+use crate::{Error, Pointer, Result, Space};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,6 +20,8 @@ pub(super) struct Writing {
     pub inner: Arc<Inner>,
     /// Rows that will point into the log.
     keys: Vec<(Place, Bytes)>,
+    /// Rows of spaces with payload.
+    churn: u64,
     _held: Vec<(Place, Hold)>,
 }
 
@@ -28,7 +30,9 @@ impl Writing {
     pub fn new<'a>(inner: &Arc<Inner>, rows: impl Iterator<Item = (&'a Bytes, &'a [Pointer])>) -> Result<Self> {
         let mut keys: Vec<(Place, Bytes)> = Vec::new();
         let mut held: Vec<(Place, Hold)> = Vec::new();
+        let mut churn = 0;
         for (key, pointers) in rows {
+            churn += u64::from(Space::with_payload_of(key).is_some());
             keys.extend(log_places(pointers).map(|place| (place, key.clone())));
             for pointer in pointers {
                 if held.iter().any(|(place, _)| *place == pointer.place) {
@@ -42,11 +46,12 @@ impl Writing {
                 held.push((pointer.place, hold));
             }
         }
-        Ok(Self { inner: Arc::clone(inner), keys, _held: held })
+        Ok(Self { inner: Arc::clone(inner), keys, churn, _held: held })
     }
 
     pub fn is_visible(&mut self) {
         self.inner.shared.candidates.note(self.keys.drain(..));
+        self.inner.settling.note_churn(std::mem::take(&mut self.churn));
     }
 }
 

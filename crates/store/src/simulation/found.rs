@@ -217,3 +217,76 @@ async fn a_segment_whose_removal_failed_is_removed_by_a_later_round() {
     volume.collect().await.unwrap();
     assert_eq!(volume.stats().segments, 0);
 }
+
+/// Longer than a few rounds of collecting.
+const ROUNDS: Duration = Duration::from_secs(400);
+
+#[tokio::test(start_paused = true)]
+async fn the_background_removes_what_was_packed_although_nobody_writes() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let payloads: Vec<Bytes> = (0..10).map(|number| content(number, 3000)).collect();
+    let mut batch = Batch::new();
+    for (number, payload) in (0..).zip(&volume.write_segment(payloads).await.unwrap()) {
+        batch.append(pointing(number, payload));
+    }
+    volume.commit(batch).await.unwrap();
+    let mut batch = Batch::new();
+    (0..8).for_each(|number| batch.delete(key(number)));
+    volume.commit(batch).await.unwrap();
+    tokio::time::sleep(ROUNDS).await;
+    let stats = volume.stats();
+    assert!(stats.segments == 1 && stats.segment_bytes < 7000, "{stats:?}");
+    let before = world.counts();
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segment_bytes, stats.segment_bytes, "what is packed is not packed again");
+    assert!(world.counts().0 - before.0 < 500, "{:?} after {before:?}", world.counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_background_removes_orphans_of_the_life_before() {
+    let mut world = World::on_disk();
+    drop(volume(&world).await.write_segment(vec![content(7, 500)]).await.unwrap());
+    world.crash();
+    let volume = volume(&world).await;
+    assert_eq!(volume.stats().segments, 1);
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segments, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_background_removes_what_only_a_deleted_snapshot_needed() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let payload = volume.write_segment(vec![content(7, 500)]).await.unwrap().remove(0);
+    volume.commit(pointing(0, &payload)).await.unwrap();
+    drop(payload);
+    volume.create_snapshot("s").await.unwrap();
+    let mut batch = Batch::new();
+    batch.delete(key(0));
+    volume.commit(batch).await.unwrap();
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segments, 1);
+    volume.delete_snapshot("s").await.unwrap();
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segments, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_background_collects_again_after_a_round_that_failed() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    tokio::time::sleep(ROUNDS).await;
+    let payload = volume.write_segment(vec![content(7, 500)]).await.unwrap().remove(0);
+    volume.commit(pointing(0, &payload)).await.unwrap();
+    drop(payload);
+    let transaction = volume.begin(Isolation::Serializable).await.unwrap();
+    transaction.delete(key(0)).unwrap();
+    transaction.commit(Batch::new()).await.unwrap();
+    world.bucket.set_faults(Faults { lost_requests: 1000, ..Faults::default() });
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segments, 1);
+    world.bucket.set_faults(Faults::default());
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segments, 0);
+}
