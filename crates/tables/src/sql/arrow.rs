@@ -88,9 +88,9 @@ impl Column {
             (Self::Int4(column), Value::Null) => column.append_null(),
             (Self::Int8(column), Value::Int(value)) => column.append_value(*value),
             (Self::Int8(column), Value::Null) => column.append_null(),
-            (Self::Float4(column), Value::Float(value)) => column.append_value(*value as f32),
+            (Self::Float4(column), Value::Float(value)) => column.append_value(one_zero(*value) as f32),
             (Self::Float4(column), Value::Null) => column.append_null(),
-            (Self::Float8(column), Value::Float(value)) => column.append_value(*value),
+            (Self::Float8(column), Value::Float(value)) => column.append_value(one_zero(*value)),
             (Self::Float8(column), Value::Null) => column.append_null(),
             (Self::Numeric(column, scale), Value::Numeric(value)) => {
                 let fitted = value.rescale(*scale).ok_or_else(|| Error::OutOfRange("numeric field".into()))?;
@@ -255,6 +255,11 @@ fn text_value(bytes: Bytes, of: Type) -> Result<Value> {
     Ok(Value::Text(text))
 }
 
+/// Zero for either zero: Arrow holds them to be different, SQL does not.
+fn one_zero(value: f64) -> f64 {
+    value + 0.0
+}
+
 /// A parameter's value for DataFusion.
 pub(crate) fn scalar(value: &Value, of: Type) -> Result<ScalarValue> {
     let null = || ScalarValue::try_from(&of.to_arrow()).map_err(Error::from);
@@ -264,8 +269,8 @@ pub(crate) fn scalar(value: &Value, of: Type) -> Result<ScalarValue> {
         (Value::Int(value), Type::Int2) => ScalarValue::Int16(Some(narrow(*value)?)),
         (Value::Int(value), Type::Int4) => ScalarValue::Int32(Some(narrow(*value)?)),
         (Value::Int(value), _) => ScalarValue::Int64(Some(*value)),
-        (Value::Float(value), Type::Float4) => ScalarValue::Float32(Some(*value as f32)),
-        (Value::Float(value), _) => ScalarValue::Float64(Some(*value)),
+        (Value::Float(value), Type::Float4) => ScalarValue::Float32(Some(one_zero(*value) as f32)),
+        (Value::Float(value), _) => ScalarValue::Float64(Some(one_zero(*value))),
         (Value::Numeric(value), _) => {
             let scale = i8::try_from(value.scale).unwrap_or(0);
             ScalarValue::Decimal128(Some(value.unscaled), Decimal::DIGITS_MAX, scale)

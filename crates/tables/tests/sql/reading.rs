@@ -218,3 +218,24 @@ async fn a_query_that_is_given_up_computes_no_further() {
         database.queries_are_over().await;
     }
 }
+
+#[tokio::test]
+async fn the_two_zeros_are_one_number() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE f (id int PRIMARY KEY, v float8, w float4)").await;
+    client.run_with("INSERT INTO f VALUES (1, $1, $1::float4)", &["0"]).await;
+    client.run_with("INSERT INTO f VALUES (2, $1, $1::float4)", &["-0"]).await;
+    for column in ["v", "w"] {
+        for zero in ["0", "-0"] {
+            let direct = format!("SELECT id FROM f WHERE {column} = $1");
+            assert_eq!(client.run_with(&direct, &[zero]).await, ["1", "2"]);
+            let planned = format!("SELECT id FROM f AS g WHERE {column} = $1 GROUP BY id ORDER BY id");
+            assert_eq!(client.run_with(&planned, &[zero]).await, ["1", "2"]);
+        }
+        assert_eq!(client.run(&format!("SELECT count(DISTINCT {column}) FROM f")).await, ["1"]);
+        assert_eq!(client.run(&format!("SELECT id FROM f ORDER BY {column}, id")).await, ["1", "2"]);
+        let joined = format!("SELECT count(*) FROM f a JOIN f b ON a.{column} = b.{column}");
+        assert_eq!(client.run(&joined).await, ["4"]);
+    }
+}
