@@ -61,7 +61,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = clock.now_nanos();
     init_logging("warn");
     ballast_server::descriptors::raise_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let stack = ballast_server::postgres::STACK_BYTES;
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(stack).enable_all().build()?;
     let served = runtime.block_on(serve(arguments, clock, started));
     // A query may still compute, and nobody waits for it.
     runtime.shutdown_background();

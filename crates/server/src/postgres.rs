@@ -22,6 +22,7 @@ mod wire;
 
 use ballast_runtime::{Random, Shutdown};
 use ballast_tables::Tables;
+pub use ballast_tables::limits::STACK_BYTES;
 use ballast_types::Caller;
 use std::sync::Arc;
 use tokio::net::TcpListener;

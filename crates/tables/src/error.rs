@@ -59,6 +59,9 @@ pub enum Error {
     ReadOnly(&'static str),
     #[error("{0}")]
     TooLarge(String),
+    /// A statement that is too deep to be worked on.
+    #[error("{0}")]
+    TooComplex(String),
     #[error("{0}")]
     OutOfMemory(String),
     #[error("canceling statement due to user request")]
@@ -102,7 +105,7 @@ impl Error {
             | Self::UndefinedStatement(_) => ErrorKind::NotFound,
             Self::DuplicateTable(_) | Self::UniqueViolation { .. } => ErrorKind::AlreadyExists,
             Self::Conflict => ErrorKind::Conflict,
-            Self::TooLarge(_) | Self::OutOfMemory(_) => ErrorKind::Exhausted,
+            Self::TooLarge(_) | Self::TooComplex(_) | Self::OutOfMemory(_) => ErrorKind::Exhausted,
             Self::Cancelled | Self::StatementTimeout | Self::TransactionTimeout | Self::IdleInTransaction => {
                 ErrorKind::Unavailable
             }

@@ -69,6 +69,21 @@ pub const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// Depth of nested expressions, so that neither parser nor evaluator leaves the stack.
 pub const EXPRESSION_DEPTH_MAX: usize = 50;
 
+/// Stack of the threads that plan and compute statements. DataFusion takes up to 5 KiB of it for each of
+/// `STATEMENT_DEPTH_MAX`. Memory is taken only where a statement is so deep.
+pub const STACK_BYTES: usize = 16 << 20;
+
+/// Depth of a statement's tree, operators that follow each other included. Planning takes time with its square:
+/// 2,000 times OR take a second and a half.
+pub const STATEMENT_DEPTH_MAX: usize = 2_000;
+
+/// What each of several joined or common tables counts in that depth: 14 KiB of stack and, where they are joined, more
+/// than the square in time. That makes 125 of them.
+pub const TABLE_DEPTH: usize = 16;
+
+/// What a UNION, EXCEPT or INTERSECT counts: up to 10 KiB of stack. That makes 500 of them.
+pub const SET_OPERATION_DEPTH: usize = 4;
+
 /// Bytes of one line of COPY data.
 pub const COPY_LINE_BYTES_MAX: usize = 16 << 20;
 

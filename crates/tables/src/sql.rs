@@ -1,12 +1,13 @@
 //! From a statement's text to its answer.
 //!
-//! Reading order: [`plan`] (what a statement is turned into), [`expression`] (what we evaluate ourselves),
+//! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what we evaluate ourselves),
 //! [`query`], [`provider`] and [`engine`] (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how
 //! it ends), [`catalog`] (what clients ask about tables).
 
 pub(crate) mod arrow;
 pub(crate) mod catalog;
 pub(crate) mod computing;
+pub(crate) mod depth;
 pub(crate) mod engine;
 pub(crate) mod expression;
 pub mod plan;
@@ -18,7 +19,8 @@ pub(crate) mod stopping;
 use crate::{Error, Result, limits};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -31,15 +33,27 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>> {
     let trimmed = sql.trim_end().trim_end_matches(';');
     let is_copy = trimmed.trim_start().get(..4).is_some_and(|head| head.eq_ignore_ascii_case("copy"));
     let text = if is_copy { std::borrow::Cow::Owned(format!("{trimmed};")) } else { sql.into() };
-    let parser = Parser::new(&DIALECT).with_recursion_limit(limits::EXPRESSION_DEPTH_MAX * 2);
-    let parsed = parser.try_with_sql(&text).and_then(|mut parser| parser.parse_statements());
-    parsed.map_err(|error| Error::Syntax(error.to_string()))
+    let mut parser = parser(&text, limits::EXPRESSION_DEPTH_MAX * 2)?;
+    parser.parse_statements().map_err(refused)
 }
 
 pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
-    let parser = Parser::new(&DIALECT).with_recursion_limit(limits::EXPRESSION_DEPTH_MAX);
-    let parsed = parser.try_with_sql(sql).and_then(|mut parser| parser.parse_expr());
-    parsed.map_err(|error| Error::Syntax(error.to_string()))
+    parser(sql, limits::EXPRESSION_DEPTH_MAX)?.parse_expr().map_err(refused)
+}
+
+/// A parser of a text that is not too deep for the stack.
+fn parser(sql: &str, nested_max: usize) -> Result<Parser<'static>> {
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location();
+    let tokens = tokens.map_err(|error| refused(error.into()))?;
+    depth::check(&tokens)?;
+    Ok(Parser::new(&DIALECT).with_recursion_limit(nested_max).with_tokens_with_locations(tokens))
+}
+
+fn refused(error: ParserError) -> Error {
+    match error {
+        ParserError::RecursionLimitExceeded => depth::too_deep(),
+        other => Error::Syntax(other.to_string()),
+    }
 }
 
 /// An identifier as PostgreSQL reads it: folded to lower case unless quoted.

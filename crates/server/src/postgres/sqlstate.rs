@@ -35,6 +35,7 @@ pub fn of(error: &Error) -> &'static str {
         Error::ActiveTransaction(_) => "25001",
         Error::ReadOnly(_) => "25006",
         Error::TooLarge(_) => "54000",
+        Error::TooComplex(_) => "54001",
         Error::OutOfMemory(_) => "53200",
         Error::Cancelled | Error::StatementTimeout => "57014",
         Error::Unsupported(_) => "0A000",

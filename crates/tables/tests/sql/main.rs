@@ -4,6 +4,7 @@
 
 mod copying;
 mod definition;
+mod depth;
 mod describing;
 mod harness;
 mod model;
