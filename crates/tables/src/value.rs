@@ -12,7 +12,7 @@ use bytes::Bytes;
 pub use decimal::Decimal;
 use std::cmp::Ordering;
 
-/// Text that is known to be UTF-8. Clones share the bytes.
+/// Text that is known to be UTF-8 without a NUL. Clones share the bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Bytes);
 
@@ -34,6 +34,7 @@ impl Text {
     }
 }
 
+/// Of text that holds no NUL: our own, or made of such. What comes from outside goes through [`Text::new`].
 impl From<String> for Text {
     fn from(text: String) -> Self {
         Self(Bytes::from(text))

@@ -233,7 +233,7 @@ fn push_column(array: &ArrayRef, of: Type, rows: &mut [Row]) -> Result<()> {
             let options = FormatOptions::default();
             let format = ArrayFormatter::try_new(array.as_ref(), &options);
             let format = format.map_err(|error| Error::Query(error.to_string()))?;
-            fill(&|at| Ok(Value::text(format.value(at).to_string())))
+            fill(&|at| text_value(format.value(at).to_string().into(), Type::Text))
         }
     }
 }

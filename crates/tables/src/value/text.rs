@@ -124,7 +124,7 @@ pub fn parse(text: &str, as_type: Type) -> Result<Value> {
         }
         Type::Numeric { .. } => Value::Numeric(Decimal::parse(trimmed).ok_or_else(invalid)?).assign(as_type)?,
         Type::Text => Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?),
-        Type::Varchar(_) => Value::text(text).assign(as_type)?,
+        Type::Varchar(_) => Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?).assign(as_type)?,
         Type::Bytea => Value::Bytes(parse_bytea(text).ok_or_else(invalid)?),
         Type::Date => Value::Date(calendar::parse_date(text)?),
         Type::Timestamp => Value::Timestamp(calendar::parse_timestamp(text, false)?),
@@ -133,7 +133,7 @@ pub fn parse(text: &str, as_type: Type) -> Result<Value> {
         Type::Json | Type::Jsonb => {
             // Kept as it was written: jsonb is checked, not reordered.
             serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| invalid())?;
-            Value::text(text)
+            Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?)
         }
     })
 }

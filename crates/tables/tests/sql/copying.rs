@@ -76,3 +76,20 @@ async fn a_copy_that_fails_writes_nothing() {
     client.run("ROLLBACK").await;
     assert_eq!(client.run("SELECT count(*) FROM t").await, ["0"]);
 }
+
+#[tokio::test]
+async fn no_text_holds_a_nul() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, s varchar(9), t text)").await;
+    let texts: [&[u8]; 4] = [b"1\ta\0b\tx\n", b"1\ta\\000b\tx\n", b"1\tx\ta\0b\n", b"1\tx\ta\\000b\n"];
+    for data in texts {
+        let refused = copy_in(&mut client, "COPY t FROM STDIN", &[data]).await;
+        assert!(matches!(refused, Err(Error::InvalidEncoding)), "{refused:?}");
+    }
+    for column in ["s", "t"] {
+        let refused = client.try_run(&format!("INSERT INTO t (id, {column}) VALUES (1, 'a\0b')")).await;
+        assert!(matches!(refused, Err(Error::InvalidEncoding)), "{refused:?}");
+    }
+    assert_eq!(client.run("SELECT * FROM t").await, [""; 0]);
+}

@@ -2,7 +2,7 @@
 
 use super::{Arithmetic, Comparison, Expression, Function};
 use crate::sql::fold;
-use crate::value::{Decimal, text};
+use crate::value::{Decimal, Text, text};
 use crate::{Error, Type, Value, limits};
 use datafusion::sql::sqlparser::ast;
 
@@ -253,9 +253,9 @@ impl Compiler {
             ast::Value::Null => undecided(Value::Null),
             ast::Value::Boolean(value) => decided(Value::Bool(*value), Type::Bool),
             ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text) => {
-                undecided(Value::text(text.as_str()))
+                undecided(Value::Text(Text::new(text.clone().into())?))
             }
-            ast::Value::DollarQuotedString(text) => undecided(Value::text(text.value.as_str())),
+            ast::Value::DollarQuotedString(text) => undecided(Value::Text(Text::new(text.value.clone().into())?)),
             ast::Value::Number(digits, _) => match digits.parse::<i64>() {
                 Ok(number) if i32::try_from(number).is_ok() => decided(Value::Int(number), Type::Int4),
                 Ok(number) => decided(Value::Int(number), Type::Int8),
