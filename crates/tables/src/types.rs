@@ -14,7 +14,7 @@ pub enum Type {
     Int8,
     Float4,
     Float8,
-    /// At most 38 digits, of which `scale` behind the point.
+    /// At most 38 digits, of which `scale` behind the point; for [`Type::NUMERIC`] both are 0.
     Numeric {
         precision: u8,
         scale: u8,
@@ -39,8 +39,14 @@ pub enum Type {
 pub const TYPE_METADATA: &str = "ballast.type";
 
 impl Type {
-    /// `numeric` without a precision.
-    pub const NUMERIC: Self = Self::Numeric { precision: 38, scale: 10 };
+    /// `numeric` without a precision: each value has a scale of its own. A literal or a parameter may be that, a column is
+    /// not: see [`Type::of_column`].
+    pub const NUMERIC: Self = Self::Numeric { precision: 0, scale: 0 };
+
+    /// What a column becomes that is declared so: its values have one scale.
+    pub fn of_column(self) -> Self {
+        if self == Self::NUMERIC { Self::Numeric { precision: 38, scale: 10 } } else { self }
+    }
 
     /// Tag and two parameters, as they are persisted.
     pub fn to_bytes(self) -> [u8; 5] {
@@ -124,7 +130,7 @@ impl Type {
     pub fn name(self) -> String {
         match self {
             Self::Varchar(length) => format!("character varying({length})"),
-            Self::Numeric { precision, scale } => format!("numeric({precision},{scale})"),
+            Self::Numeric { precision, scale } if self != Self::NUMERIC => format!("numeric({precision},{scale})"),
             other => other.base_name().to_owned(),
         }
     }
@@ -161,6 +167,7 @@ impl Type {
             Self::Int8 | Self::Oid => DataType::Int64,
             Self::Float4 => DataType::Float32,
             Self::Float8 => DataType::Float64,
+            Self::NUMERIC => self.of_column().to_arrow(),
             Self::Numeric { precision, scale } => {
                 DataType::Decimal128(precision, i8::try_from(scale).expect("a scale is 38 at most"))
             }
@@ -205,6 +212,14 @@ impl Type {
                 let length = other.strip_prefix("character varying(")?.strip_suffix(')')?;
                 Some(Self::Varchar(length.parse().ok()?))
             }
+        }
+    }
+
+    /// The type of a parameter that meets this one: a number keeps its own digits.
+    pub fn of_parameter(data_type: &DataType) -> Self {
+        match Self::from_arrow(data_type) {
+            Self::Numeric { .. } => Self::NUMERIC,
+            other => other,
         }
     }
 

@@ -138,6 +138,7 @@ impl Value {
             (Self::Int(value), Type::Float8) => Self::Float(value as f64),
             (Self::Int(value), Type::Float4) => Self::Float(f64::from(value as f32)),
             (Self::Numeric(value), Type::Float8 | Type::Float4) => return Self::Float(value.to_f64()).assign(to),
+            (Self::Numeric(value), Type::NUMERIC) => Self::Numeric(value),
             (Self::Numeric(value), Type::Numeric { precision, scale }) => {
                 Self::Numeric(value.fit(precision, scale).ok_or(Error::OutOfRange("numeric field".into()))?)
             }

@@ -197,7 +197,7 @@ impl Session {
         if name == ROW_ID {
             return Err(Error::InvalidName(format!("the column name {ROW_ID} is taken")));
         }
-        let column_type = Type::from_sql(&definition.data_type)?;
+        let column_type = Type::from_sql(&definition.data_type)?.of_column();
         let (mut nullable, mut default, mut is_key) = (true, None, false);
         for option in &definition.options {
             match &option.option {

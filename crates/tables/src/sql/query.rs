@@ -63,7 +63,7 @@ impl Query {
             if parameters.len() < number {
                 parameters.resize(number, None);
             }
-            parameters[number - 1].get_or_insert(of.as_ref().map_or(Type::Text, Type::from_arrow));
+            parameters[number - 1].get_or_insert(of.as_ref().map_or(Type::Text, Type::of_parameter));
         }
         let fields = plan.schema().fields();
         let column = |field: &Arc<datafusion::arrow::datatypes::Field>| {

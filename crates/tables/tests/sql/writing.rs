@@ -1,7 +1,8 @@
 //! INSERT, UPDATE and DELETE.
 
 use crate::harness::{Client, Database};
-use ballast_tables::Error;
+use ballast_tables::value::text;
+use ballast_tables::{Error, Type};
 
 async fn filled() -> (Database, Client) {
     let database = Database::new().await;
@@ -156,4 +157,35 @@ async fn written_rows_survive_a_crash() {
     client.run("DELETE FROM t WHERE id = 3").await;
     let mut client = database.crash().await.session();
     assert_eq!(client.run("SELECT id, s FROM t").await, ["1|a", "2|kept", "4|-"]);
+}
+
+#[tokio::test]
+async fn a_number_keeps_its_digits_on_every_way_into_a_table() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE r (id int PRIMARY KEY, x numeric(38,18), y numeric)").await;
+    let tiny = "0.000000000000000001";
+    // Declared by the client as a numeric of which nothing else is said.
+    let prepared = client.0.prepare("INSERT INTO r VALUES (1, $1)", &[Some(Type::NUMERIC)]).await.expect("it is fine");
+    let value = text::parse(tiny, prepared.parameters[0]).expect("a number");
+    client.0.execute(&prepared, &[value], false).await.expect("it is fine");
+    client.run_with("INSERT INTO r VALUES (2, $1::numeric)", &[tiny]).await;
+    client.run("INSERT INTO r VALUES (3, COALESCE(0.000000000000000001, 0))").await;
+    assert_eq!(client.run("SELECT x FROM r").await, [tiny; 3]);
+    for sql in ["COALESCE(x, 0)", "CASE WHEN x > 5 THEN 7 ELSE x END", "GREATEST(x, 0)", "LEAST(x, 5)", "NULLIF(x, 9)"]
+    {
+        client.run(&format!("UPDATE r SET x = {sql} WHERE id = 1")).await;
+        assert_eq!(client.run("SELECT x FROM r WHERE id = 1").await, [tiny], "{sql}");
+    }
+    client.run("UPDATE r SET x = 0.1234567890123").await;
+    let found = "SELECT id FROM r WHERE x = '0.1234567890123'";
+    assert_eq!(client.run(found).await, ["1", "2", "3"]);
+    assert_eq!(client.run("SELECT id FROM r WHERE x = '0.1234567890'").await, [""; 0]);
+    for planned in ["SELECT id FROM r WHERE x = $1", "SELECT id FROM r AS s WHERE x = $1 GROUP BY id ORDER BY id"] {
+        assert_eq!(client.run_with(planned, &["0.1234567890123"]).await, ["1", "2", "3"], "{planned}");
+        assert_eq!(client.run_with(planned, &["0.1234567890123000000001"]).await, [""; 0], "{planned}");
+    }
+    // A column of which nothing else is said has ten digits behind the point.
+    client.run("UPDATE r SET y = 0.123456789012").await;
+    assert_eq!(client.run("SELECT y FROM r WHERE id = 1").await, ["0.1234567890"]);
 }

@@ -87,6 +87,7 @@ pub(crate) fn type_by_oid(oid: i64) -> Option<Type> {
 pub fn type_modifier(of: Type) -> i64 {
     match of {
         Type::Varchar(length) => i64::from(length) + 4,
+        Type::NUMERIC => -1,
         Type::Numeric { precision, scale } => (i64::from(precision) << 16 | i64::from(scale)) + 4,
         _ => -1,
     }
