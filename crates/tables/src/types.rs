@@ -236,7 +236,9 @@ impl Type {
             | DataType::Decimal64(precision, scale)
             | DataType::Decimal128(precision, scale)
             | DataType::Decimal256(precision, scale) => {
-                Self::Numeric { precision: (*precision).min(38), scale: u8::try_from(*scale).unwrap_or(0) }
+                // Below zero, a scale says how many zeros follow.
+                let precision = if *scale < 0 { precision.saturating_add(scale.unsigned_abs()) } else { *precision };
+                Self::Numeric { precision: precision.min(38), scale: u8::try_from(*scale).unwrap_or(0) }
             }
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 Self::Bytea

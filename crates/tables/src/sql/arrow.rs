@@ -9,9 +9,9 @@ use datafusion::arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::ScalarValue;
@@ -176,8 +176,12 @@ fn push_column(array: &ArrayRef, of: Type, rows: &mut [Row]) -> Result<()> {
         DataType::Float32 => numbers!(Float32Type, |value: f32| Value::Float(value.into())),
         DataType::Float64 => numbers!(Float64Type, Value::Float),
         DataType::Decimal128(_, scale) => {
-            let scale = u8::try_from(*scale).unwrap_or(0);
-            numbers!(Decimal128Type, |value: i128| Value::Numeric(Decimal::new(value, scale)))
+            let column = array.as_primitive::<Decimal128Type>();
+            fill(&|at| decimal(Some(column.value(at)), *scale))
+        }
+        DataType::Decimal256(_, scale) => {
+            let column = array.as_primitive::<Decimal256Type>();
+            fill(&|at| decimal(column.value(at).to_i128(), *scale))
         }
         DataType::Date32 => numbers!(Date32Type, Value::Date),
         DataType::Date64 => {
@@ -238,6 +242,12 @@ fn push_column(array: &ArrayRef, of: Type, rows: &mut [Row]) -> Result<()> {
     }
 }
 
+/// `None` is a number with more digits than ours.
+fn decimal(unscaled: Option<i128>, scale: i8) -> Result<Value> {
+    let decimal = unscaled.and_then(|unscaled| Decimal::of_scale(unscaled, scale));
+    decimal.map(Value::Numeric).ok_or_else(|| Error::OutOfRange("numeric".into()))
+}
+
 /// A buffer of Arrow, for texts to share.
 struct Shared(datafusion::arrow::buffer::Buffer);
 
@@ -296,9 +306,7 @@ pub(crate) fn value_of(scalar: &ScalarValue) -> Option<Value> {
         ScalarValue::Int64(Some(value)) => Value::Int(*value),
         ScalarValue::Float32(Some(value)) => Value::Float((*value).into()),
         ScalarValue::Float64(Some(value)) => Value::Float(*value),
-        ScalarValue::Decimal128(Some(value), _, scale) => {
-            Value::Numeric(Decimal::new(*value, u8::try_from(*scale).ok()?))
-        }
+        ScalarValue::Decimal128(Some(value), _, scale) => Value::Numeric(Decimal::of_scale(*value, *scale)?),
         ScalarValue::Utf8(Some(value)) | ScalarValue::Utf8View(Some(value)) | ScalarValue::LargeUtf8(Some(value)) => {
             Value::text(value.as_str())
         }

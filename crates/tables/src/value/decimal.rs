@@ -18,6 +18,15 @@ impl Decimal {
         Self { unscaled, scale }
     }
 
+    /// Of a scale that may be below zero, as Arrow has it; `None` if the number gets too long.
+    pub fn of_scale(unscaled: i128, scale: i8) -> Option<Self> {
+        if let Ok(scale) = u8::try_from(scale) {
+            return Some(Self::new(unscaled, scale));
+        }
+        let whole = unscaled.checked_mul(power(scale.unsigned_abs())?)?;
+        (whole.abs() < Self::BOUND).then_some(Self::new(whole, 0))
+    }
+
     /// Reads `-12.50` and `1.5e3`; `None` if it is no number or has more than 38 digits.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();

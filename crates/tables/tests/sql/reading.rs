@@ -239,3 +239,13 @@ async fn the_two_zeros_are_one_number() {
         assert_eq!(client.run(&joined).await, ["4"]);
     }
 }
+
+#[tokio::test]
+async fn a_number_with_an_exponent_is_that_number() {
+    let (_database, mut client) = filled().await;
+    assert_eq!(client.run("SELECT 1e3, 25e1, 1.5e2, -3e2, 1e-2").await, ["1000|250|150|-300|0.01"]);
+    assert_eq!(client.run("SELECT count(*) FROM t AS t WHERE v < 1e2").await, ["10"]);
+    assert_eq!(client.run("SELECT count(*) FROM t AS t WHERE a = 0.5e1 GROUP BY a").await, ["2"]);
+    assert_eq!(client.run("SELECT count(*) FROM t AS t WHERE a < 1e1").await, ["10"]);
+    assert!(matches!(client.fails("SELECT 1e38").await, Error::OutOfRange(_) | Error::Query(_) | Error::Syntax(_)));
+}
