@@ -249,3 +249,21 @@ async fn a_number_with_an_exponent_is_that_number() {
     assert_eq!(client.run("SELECT count(*) FROM t AS t WHERE a < 1e1").await, ["10"]);
     assert!(matches!(client.fails("SELECT 1e38").await, Error::OutOfRange(_) | Error::Query(_) | Error::Syntax(_)));
 }
+
+#[tokio::test]
+async fn an_order_is_that_of_the_output_where_its_name_is_also_a_column() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE orders (id int PRIMARY KEY, owner int)").await;
+    client.run("INSERT INTO orders VALUES (1, 30), (2, 10), (3, 20)").await;
+    for (sql, rows) in [
+        ("SELECT owner AS id FROM orders ORDER BY id", ["10", "20", "30"]),
+        ("SELECT owner AS id FROM orders ORDER BY orders.id", ["30", "10", "20"]),
+        ("SELECT -id AS id FROM orders ORDER BY id LIMIT 3", ["-3", "-2", "-1"]),
+        ("SELECT id AS id FROM orders ORDER BY id", ["1", "2", "3"]),
+        ("SELECT id AS owner FROM orders ORDER BY id", ["1", "2", "3"]),
+        ("SELECT owner AS other FROM orders ORDER BY id", ["30", "10", "20"]),
+    ] {
+        assert_eq!(client.run(sql).await, rows, "{sql}");
+    }
+}

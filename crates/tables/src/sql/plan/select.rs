@@ -91,7 +91,8 @@ pub(crate) fn plan(
     }
     let condition = select.selection.as_ref().map(|condition| compiler.condition(condition, &scope)).transpose()?;
     let access = Access::new(&view, condition);
-    check_order(query.order_by.as_ref(), &view, &scope, &access)?;
+    let output = Output { columns: &columns, items: &items };
+    check_order(query.order_by.as_ref(), &view, &scope, &access, &output)?;
     let (limit, offset) = limits(query.limit_clause.as_ref(), compiler)?;
 
     let mut decoded = Vec::new();
@@ -193,8 +194,28 @@ fn fold(ident: &ast::Ident) -> String {
     crate::sql::fold(ident)
 }
 
+struct Output<'a> {
+    columns: &'a [OutputColumn],
+    /// Over the table's columns.
+    items: &'a [Expression],
+}
+
+impl Output<'_> {
+    /// Whether a bare name means something else than this column: in ORDER BY, names of the output come first.
+    fn hides(&self, name: &str, at: usize) -> bool {
+        let is_column = |item: &Expression| matches!(item, Expression::Column(own) if *own == at);
+        self.columns.iter().zip(self.items).any(|(column, item)| column.name == name && !is_column(item))
+    }
+}
+
 /// Lets an ORDER BY pass that the key order gives anyway.
-fn check_order(order: Option<&ast::OrderBy>, view: &View, scope: &Scope, access: &Access) -> Result<(), Stop> {
+fn check_order(
+    order: Option<&ast::OrderBy>,
+    view: &View,
+    scope: &Scope,
+    access: &Access,
+    output: &Output<'_>,
+) -> Result<(), Stop> {
     let Some(order) = order else { return Ok(()) };
     let ast::OrderByKind::Expressions(by) = &order.kind else { return Err(Stop::Fallback) };
     let fixed = access.fixed();
@@ -202,7 +223,14 @@ fn check_order(order: Option<&ast::OrderBy>, view: &View, scope: &Scope, access:
     let mut next = fixed;
     for expr in by {
         let column = match &expr.expr {
-            ast::Expr::Identifier(name) => scope.find(None, &fold(name)).map_err(|_| Stop::Fallback)?,
+            ast::Expr::Identifier(name) => {
+                let name = fold(name);
+                let at = scope.find(None, &name).map_err(|_| Stop::Fallback)?;
+                if output.hides(&name, at) {
+                    return Err(Stop::Fallback);
+                }
+                at
+            }
             ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [table, name] => scope.find(Some(&fold(table)), &fold(name)).map_err(|_| Stop::Fallback)?,
                 _ => return Err(Stop::Fallback),
