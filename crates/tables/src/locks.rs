@@ -102,6 +102,12 @@ pub(crate) struct KeyGuard<'a> {
 }
 
 impl<'a> KeyGuard<'a> {
+    /// The position that reads of these keys, made before this call, depend on.
+    pub(crate) fn seen(&self, volume: &dyn Volume) -> Position {
+        let own = self.numbers.iter().map(|number| self.locks.0[usize::from(*number)].written.seen(volume));
+        own.max().unwrap_or_default()
+    }
+
     /// To hold from before the commit until its position is noted.
     pub(crate) fn writing<'w>(&'w self, tables: impl Iterator<Item = &'w Written>) -> Writing<'w> {
         let own = self.numbers.iter().map(|number| &self.locks.0[usize::from(*number)].written);

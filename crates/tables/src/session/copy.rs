@@ -12,6 +12,7 @@ use crate::sql::plan::{OutputColumn, Plan};
 use crate::table::View;
 use crate::value::text;
 use crate::{Error, Result, Row, Type, Value, limits};
+use ballast_store::Position;
 use ballast_tree::access::Access;
 use bytes::{BufMut, Bytes, BytesMut};
 use datafusion::sql::sqlparser::ast;
@@ -252,6 +253,10 @@ impl Session {
     }
 
     async fn end_copy(&mut self, copy: &CopyIn) {
+        // The rows that it found in its way may not be durable yet.
+        if let Err(error) = self.settled(Position::default()).await {
+            tracing::debug!(%error, "what a failed COPY has read is not durable");
+        }
         match copy.own {
             true => self.rollback().await,
             false => self.fail(),

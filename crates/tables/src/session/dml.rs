@@ -17,7 +17,7 @@ use crate::table::View;
 use crate::tables::Inner;
 use crate::transaction::OpenTransaction;
 use crate::{Error, Result, Row, Type, Value, limits};
-use ballast_store::Read;
+use ballast_store::{Position, Read};
 use ballast_tree::access::Access as Right;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -55,7 +55,9 @@ impl Session {
         self.refuse_if_read_only(verb)?;
         self.enter(view, right).await?;
         let outcome = if self.transaction.is_some() {
-            Box::pin(self.write_in_transaction(plan, types, parameters)).await?
+            let written = Box::pin(self.write_in_transaction(plan, types, parameters)).await;
+            self.settled(Position::default()).await?;
+            written?
         } else if let Some(outcome) = self.write_by_key(plan, view, parameters).await? {
             outcome
         } else {
@@ -109,27 +111,34 @@ impl Session {
         let guard = tables.locks.lock(numbers).await;
         let writing = Writing { reading: tables.volume.as_ref(), context };
         let mut outcome = Outcome::default();
-        match (plan, work) {
-            (Plan::Insert(insert), Work::Rows(rows)) => {
-                for (key, row) in rows {
-                    writing.insert(insert, key, row, &mut outcome).await?;
+        let decide = async {
+            match (plan, work) {
+                (Plan::Insert(insert), Work::Rows(rows)) => {
+                    for (key, row) in rows {
+                        writing.insert(insert, key, row, &mut outcome).await?;
+                    }
                 }
-            }
-            (Plan::Update(update), Work::Keys(keys)) => {
-                for key in keys {
-                    writing.update_key(update, key, &mut outcome).await?;
+                (Plan::Update(update), Work::Keys(keys)) => {
+                    for key in keys {
+                        writing.update_key(update, key, &mut outcome).await?;
+                    }
                 }
-            }
-            (Plan::Delete(delete), Work::Keys(keys)) => {
-                for key in keys {
-                    writing.delete_key(delete, key, &mut outcome).await?;
+                (Plan::Delete(delete), Work::Keys(keys)) => {
+                    for key in keys {
+                        writing.delete_key(delete, key, &mut outcome).await?;
+                    }
                 }
+                _ => {}
             }
-            _ => return Ok(None),
-        }
-        if outcome.changes.is_empty() {
+            Ok(())
+        };
+        let decided = decide.await;
+        if decided.is_err() || outcome.changes.is_empty() {
+            // There is no commit to wait for, but the rows that decided it may be another's that is under way.
+            let seen = guard.seen(tables.volume.as_ref());
             drop((guard, gate));
-            return Ok(Some(outcome));
+            self.settled(seen).await?;
+            return decided.map(|()| Some(outcome));
         }
         let changes = std::mem::take(&mut outcome.changes);
         let noted = guard.writing(std::iter::once(&view.table.written));
@@ -154,12 +163,21 @@ impl Session {
         let written = written.await;
         match written {
             Ok(outcome) => {
+                let seen = self.transaction.as_ref().map_or_else(Position::default, OpenTransaction::seen);
                 self.commit().await?;
+                if outcome.count == 0 {
+                    self.settled(seen).await?;
+                }
                 Ok(outcome)
             }
-            Err(error) => {
+            Err(error) if error.is_conflict() => {
                 self.rollback().await;
                 Err(error)
+            }
+            Err(error) => {
+                let settled = self.settled(Position::default()).await;
+                self.rollback().await;
+                settled.and(Err(error))
             }
         }
     }

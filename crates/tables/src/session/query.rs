@@ -39,7 +39,7 @@ impl Session {
     }
 
     /// An answer may go out once what it was read from is durable.
-    async fn settled(&self, seen: Position) -> Result<()> {
+    pub(super) async fn settled(&self, seen: Position) -> Result<()> {
         let position = self.transaction.as_ref().map_or(seen, |open| open.seen());
         Ok(self.tables.0.volume.durable(position).await?)
     }

@@ -4,7 +4,7 @@ use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{ManualClock, Random};
 use ballast_store::{MemoryVolume, Volume};
 use ballast_tables::value::text;
-use ballast_tables::{Answer, Error, Rows, Session, Settings, Tables, Tag, Value};
+use ballast_tables::{Answer, Error, Prepared, Rows, Session, Settings, Tables, Tag, Value};
 use ballast_tree::Tree;
 use ballast_types::{Call, Caller, TreePath};
 use futures::TryStreamExt;
@@ -85,8 +85,19 @@ impl Client {
         Ok(shown)
     }
 
+    /// The same up to its last answer: what ends its implicit transaction is still to come.
+    pub async fn run_open(&mut self, sql: &str) -> Result<Vec<String>, Error> {
+        self.run_all(sql).await
+    }
+
     pub async fn run(&mut self, sql: &str) -> Vec<String> {
         self.try_run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Runs a prepared statement without parameters.
+    pub async fn execute(&mut self, prepared: &Prepared) -> Result<Vec<String>, Error> {
+        let answer = self.0.execute(prepared, &[], false).await?;
+        show(answer).await
     }
 
     pub async fn fails(&mut self, sql: &str) -> Error {

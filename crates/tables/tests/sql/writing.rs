@@ -189,3 +189,29 @@ async fn a_number_keeps_its_digits_on_every_way_into_a_table() {
     client.run("UPDATE r SET y = 0.123456789012").await;
     assert_eq!(client.run("SELECT y FROM r WHERE id = 1").await, ["0.1234567890"]);
 }
+
+/// Another session's write shows before it is durable.
+#[tokio::test]
+async fn an_answer_that_comes_from_a_row_waits_for_the_row() {
+    for (sql, answer) in [
+        ("INSERT INTO t VALUES (9) ON CONFLICT DO NOTHING", Ok("INSERT 0")),
+        ("INSERT INTO t VALUES (9)", Err("duplicate key value violates unique constraint \"t_pkey\"")),
+        ("UPDATE t SET v = 100 / v WHERE id = 9", Err("division by zero")),
+        ("UPDATE t SET v = 1 WHERE id = 4", Ok("UPDATE 0")),
+        ("DELETE FROM t WHERE id = 4", Ok("DELETE 0")),
+        ("DELETE FROM t WHERE id > 3 AND v > 9", Ok("DELETE 0")),
+        ("BEGIN; UPDATE t SET v = 1 WHERE id = 9 RETURNING id", Ok("9")),
+        ("BEGIN; INSERT INTO t VALUES (9)", Err("duplicate key value violates unique constraint \"t_pkey\"")),
+    ] {
+        let (database, mut first) = filled().await;
+        let mut second = database.session();
+        first.run("SET synchronous_commit = off").await;
+        first.run("DELETE FROM t WHERE id = 4").await;
+        first.run("INSERT INTO t VALUES (9, 0)").await;
+        // In a transaction the answer comes from what was there at its start.
+        let shown = second.run_open(sql).await.map(|mut rows| rows.pop().unwrap_or_default());
+        assert_eq!(shown.map_err(|error| error.to_string()), answer.map(str::to_owned).map_err(str::to_owned), "{sql}");
+        let rows = database.crash().await.session().run("SELECT id FROM t").await;
+        assert_eq!(rows, ["1", "2", "3", "9"], "{sql}");
+    }
+}
