@@ -98,7 +98,11 @@ pub enum Answer {
 pub struct Session {
     tables: Tables,
     call: Call,
+    /// Where names start unless the search path says.
+    home: Arc<TreePath>,
     directory: Arc<TreePath>,
+    /// Of the settings that `directory` is of.
+    followed: u64,
     variables: Variables,
     transaction: Option<OpenTransaction>,
     failed: bool,
@@ -116,7 +120,9 @@ impl Session {
         Self {
             tables,
             call,
+            home: Arc::clone(&directory),
             directory,
+            followed: 0,
             variables,
             transaction: None,
             failed: false,
@@ -162,6 +168,14 @@ impl Session {
         &self.directory
     }
 
+    /// Goes where the search path leads, which may have changed since the last statement.
+    fn follow_search_path(&mut self) {
+        let version = self.variables.version();
+        if std::mem::replace(&mut self.followed, version) != version {
+            self.directory = self.variables.directory().map_or_else(|| Arc::clone(&self.home), Arc::new);
+        }
+    }
+
     /// What a client should be told beside the answer.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
@@ -196,6 +210,7 @@ impl Session {
         if self.failed && !is_end {
             return Err(Error::TransactionFailed);
         }
+        self.follow_search_path();
         let planned = Box::pin(self.plan(&statement, declared)).await;
         let (plan, parameters) = match planned {
             Ok(planned) => planned,
@@ -224,6 +239,7 @@ impl Session {
             self.fail();
             return Err(Error::InvalidParameter(format!("{given} parameters were given, {wanted} are needed")));
         }
+        self.follow_search_path();
         let answer = self.execute_planned(statement, prepared, parameters, more).await;
         if answer.is_err() {
             self.fail();
@@ -327,6 +343,7 @@ impl Session {
     async fn begin_implicit(&mut self) -> Result<()> {
         let (isolation, read_only) = self.begin_modes(&[]);
         self.transaction = Some(OpenTransaction::begin(&self.tables.0, isolation, read_only, true).await?);
+        self.variables.transaction_begins();
         Ok(())
     }
 
@@ -337,6 +354,7 @@ impl Session {
             None => {
                 let open = OpenTransaction::begin(&self.tables.0, isolation, read_only, false).await?;
                 self.transaction = Some(open);
+                self.variables.transaction_begins();
             }
         }
         Ok(())
@@ -347,8 +365,8 @@ impl Session {
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
         self.end_begins();
         let is_synchronous = self.variables.is_synchronous();
-        self.variables.end_local();
         let position = Box::pin(transaction.commit(&self.tables.0, &self.call)).await;
+        self.variables.transaction_ends(position.is_ok());
         let position = position.map_err(|error| if error.is_conflict() { Error::Conflict } else { error })?;
         self.durable_if(is_synchronous, position).await
     }
@@ -357,7 +375,7 @@ impl Session {
         self.failed = false;
         if let Some(transaction) = self.transaction.take() {
             self.end_begins();
-            self.variables.end_local();
+            self.variables.transaction_ends(false);
             Box::pin(transaction.rollback(&self.tables.0, &self.call)).await;
         }
     }

@@ -4,6 +4,7 @@ use super::{Answer, Rows, Session, Tag, duration};
 use crate::sql::plan::OutputColumn;
 use crate::{Error, Result, Type, Value, limits};
 use ballast_store::Isolation;
+use ballast_types::TreePath;
 use datafusion::sql::sqlparser::ast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,6 +68,10 @@ pub struct Variables {
     set: BTreeMap<String, String>,
     /// What SET LOCAL hides up to the end of the transaction; `None` is the default.
     hidden: BTreeMap<String, Option<String>>,
+    /// Inside a transaction; its rollback takes settings back.
+    in_transaction: bool,
+    /// As they were before the transaction, once it has changed one.
+    before: Option<BTreeMap<String, String>>,
     /// Grows whenever a setting may have changed.
     version: u64,
     pub user: String,
@@ -117,6 +122,9 @@ impl Variables {
                 let asked = duration::parse(&name, value)?;
                 return self.keep(name, duration::show(bounded(asked)));
             }
+            "search_path" => {
+                directory_of(value)?;
+            }
             "standard_conforming_strings" if !is_on(value) => {
                 return Err(Error::Unsupported("standard_conforming_strings is always on".into()));
             }
@@ -129,10 +137,27 @@ impl Variables {
         if self.set.len() >= VARIABLES_MAX && !self.set.contains_key(&name) {
             return Err(Error::TooLarge(format!("a session can have at most {VARIABLES_MAX} settings")));
         }
-        self.version += 1;
+        self.change();
         self.hidden.remove(&name);
         self.set.insert(name, value);
         Ok(())
+    }
+
+    /// A setting is about to change.
+    fn change(&mut self) {
+        self.version += 1;
+        if self.in_transaction && self.before.is_none() {
+            self.before = Some(self.set.clone());
+        }
+    }
+
+    /// Where the search path leads; `None` if it does not say.
+    pub(super) fn directory(&self) -> Option<TreePath> {
+        directory_of(self.get("search_path").unwrap_or_default()).ok().flatten()
+    }
+
+    pub(super) fn transaction_begins(&mut self) {
+        self.in_transaction = true;
     }
 
     /// The same up to the end of the transaction.
@@ -144,8 +169,15 @@ impl Variables {
     }
 
     /// The transaction is over.
-    pub(super) fn end_local(&mut self) {
-        for (name, outer) in std::mem::take(&mut self.hidden) {
+    pub(super) fn transaction_ends(&mut self, committed: bool) {
+        self.in_transaction = false;
+        let (before, hidden) = (self.before.take(), std::mem::take(&mut self.hidden));
+        if let (false, Some(before)) = (committed, before) {
+            self.version += 1;
+            self.set = before;
+            return;
+        }
+        for (name, outer) in hidden {
             self.version += 1;
             match outer {
                 Some(value) => self.set.insert(name, value),
@@ -155,14 +187,14 @@ impl Variables {
     }
 
     pub fn reset(&mut self, name: &str) {
-        self.version += 1;
+        self.change();
         let name = name.to_lowercase();
         self.hidden.remove(&name);
         self.set.remove(&name);
     }
 
     pub fn reset_all(&mut self) {
-        self.version += 1;
+        self.change();
         self.hidden.clear();
         self.set.clear();
     }
@@ -292,13 +324,14 @@ impl Session {
         match set {
             ast::Set::SingleAssignment { scope, variable, values, .. } => {
                 let name = variable.to_string().to_lowercase();
-                let text = values.iter().map(setting_text).collect::<Vec<_>>().join(", ");
+                let texts = values.iter().map(setting_text);
+                let text = match name.as_str() {
+                    "search_path" => texts.map(list_item).collect::<Vec<_>>().join(", "),
+                    _ => texts.collect::<Vec<_>>().join(", "),
+                };
                 if text.eq_ignore_ascii_case("default") {
                     self.variables.reset(&name);
                     return Ok(());
-                }
-                if name == "search_path" {
-                    return self.set_search_path(values);
                 }
                 if name == "transaction_isolation" {
                     let isolation = isolation_by_name(&text)?;
@@ -335,17 +368,6 @@ impl Session {
         }
     }
 
-    /// `SET search_path = '/a/b'` moves the session to that directory.
-    fn set_search_path(&mut self, values: &[ast::Expr]) -> Result<()> {
-        let first = values.first().map(setting_text).unwrap_or_default();
-        if first.starts_with('/') {
-            let path = ballast_types::TreePath::parse(&first).map_err(|error| Error::InvalidName(error.to_string()))?;
-            self.directory = Arc::new(path);
-        }
-        let text = values.iter().map(setting_text).collect::<Vec<_>>().join(", ");
-        self.variables.set("search_path", &text)
-    }
-
     fn set_modes(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
         let Some(open) = &mut self.transaction else {
             self.notices.push("SET TRANSACTION can only be used in transaction blocks".into());
@@ -380,6 +402,36 @@ impl Session {
         let isolation = isolation.unwrap_or_else(|| self.variables.default_isolation());
         (isolation, read_only.unwrap_or_else(|| self.variables.is_read_only()))
     }
+}
+
+/// `search_path = '/a/b'` is where names start; one that does not begin with a path is the directory of the start.
+fn directory_of(search_path: &str) -> Result<Option<TreePath>> {
+    let first = first_of(search_path);
+    if !first.starts_with('/') {
+        return Ok(None);
+    }
+    TreePath::parse(&first).map(Some).map_err(|error| Error::InvalidName(error.to_string()))
+}
+
+/// The first item of a list, quotes taken off.
+fn first_of(list: &str) -> String {
+    let Some(quoted) = list.trim_start().strip_prefix('"') else {
+        return list.split(',').next().unwrap_or_default().trim().to_owned();
+    };
+    let (mut name, mut rest) = (String::new(), quoted.chars().peekable());
+    while let Some(c) = rest.next() {
+        // A quote that is doubled is the name's own.
+        if c == '"' && rest.next_if_eq(&'"').is_none() {
+            break;
+        }
+        name.push(c);
+    }
+    name
+}
+
+/// An item of a list, quoted where it would not be read as one.
+fn list_item(text: String) -> String {
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 /// The text of a setting's value, quotes taken off.

@@ -90,3 +90,58 @@ async fn what_is_set_for_a_transaction_ends_with_it() {
     assert_eq!(client.0.take_notices(), ["SET LOCAL can only be used in transaction blocks"]);
     assert_eq!(client.run("SHOW statement_timeout").await, ["7s"]);
 }
+
+#[tokio::test]
+async fn a_rollback_takes_settings_back() {
+    let mut client = Database::new().await.session();
+    client.run("SET application_name = 'before'").await;
+    for (begin, end, after) in [
+        ("BEGIN", "ROLLBACK", "before"),
+        ("BEGIN; SET LOCAL application_name = 'local'", "ROLLBACK", "before"),
+        ("BEGIN; RESET application_name", "ROLLBACK", "before"),
+        ("BEGIN; RESET ALL", "ROLLBACK", "before"),
+        ("BEGIN", "COMMIT", "inside"),
+        ("BEGIN; SET LOCAL application_name = 'local'", "COMMIT", "inside"),
+    ] {
+        client.run(begin).await;
+        client.run("SET application_name = 'inside'").await;
+        client.run(end).await;
+        assert_eq!(client.run("SHOW application_name").await, [after], "{begin} {end}");
+    }
+    client.run("BEGIN; SET application_name = 'failed'").await;
+    client.fails("SELECT 1 / 0").await;
+    client.run("COMMIT").await;
+    assert_eq!(client.run("SHOW application_name").await, ["inside"]);
+}
+
+#[tokio::test]
+async fn the_directory_is_where_the_search_path_says() {
+    let database = Database::new().await;
+    for directory in ["/home", "/tenant_a", "/a, b"] {
+        database.directory(directory).await;
+        let mut client = database.session_at(directory, ballast_types::Caller::root());
+        client.run("CREATE TABLE place (name text PRIMARY KEY)").await;
+        client.run_with("INSERT INTO place VALUES ($1)", &[directory]).await;
+    }
+    let mut client = database.session_at("/home", ballast_types::Caller::root());
+    for (sql, place) in [
+        ("BEGIN; SET LOCAL search_path = '/tenant_a'", "/tenant_a"),
+        ("COMMIT", "/home"),
+        ("BEGIN; SET search_path = '/tenant_a'; ROLLBACK", "/home"),
+        ("SET search_path = '/tenant_a'", "/tenant_a"),
+        ("RESET search_path", "/home"),
+        ("SET search_path = '/tenant_a', public", "/tenant_a"),
+        ("RESET ALL", "/home"),
+        ("SET search_path TO '/a, b', public", "/a, b"),
+        ("DISCARD ALL", "/home"),
+        ("SET search_path = '/tenant_a'", "/tenant_a"),
+        ("SET search_path = public", "/home"),
+        ("SET search_path = '/tenant_a'", "/tenant_a"),
+        ("SET search_path TO DEFAULT", "/home"),
+    ] {
+        client.run(sql).await;
+        assert_eq!(client.run("SELECT name FROM place").await, [place], "{sql}");
+    }
+    client.run("ROLLBACK").await;
+    assert!(matches!(client.fails("SET search_path = '/a/../b'").await, Error::InvalidName(_)));
+}
