@@ -43,6 +43,10 @@ pub struct Prepared {
     /// `None` for an empty text.
     statement: Option<Arc<ast::Statement>>,
     plan: Option<Arc<Plan>>,
+    /// Where the session was when it was planned.
+    directory: Arc<TreePath>,
+    /// Planned for an execution that follows at once.
+    is_fresh: AtomicBool,
     declared: Vec<Option<Type>>,
     /// The types of `$1`, `$2`, …
     pub parameters: Vec<Type>,
@@ -194,9 +198,12 @@ impl Session {
             return Err(Error::Syntax("cannot insert multiple commands into a prepared statement".into()));
         }
         let statement = statements.pop();
-        self.prepare_statement(statement, declared).await
+        let prepared = self.prepare_statement(statement, declared).await?;
+        prepared.is_fresh.store(false, Ordering::Relaxed);
+        Ok(prepared)
     }
 
+    /// Prepares a statement that is executed at once.
     pub async fn prepare_statement(
         &mut self,
         statement: Option<ast::Statement>,
@@ -204,7 +211,9 @@ impl Session {
     ) -> Result<Prepared> {
         let Some(statement) = statement.map(Arc::new) else {
             let parameters = declared.iter().map(|of| of.unwrap_or(Type::Text)).collect();
-            return Ok(Prepared { statement: None, plan: None, declared: Vec::new(), parameters, columns: None });
+            let (directory, is_fresh) = (Arc::clone(&self.directory), AtomicBool::new(true));
+            let (statement, plan, declared, columns) = (None, None, Vec::new(), None);
+            return Ok(Prepared { statement, plan, directory, is_fresh, declared, parameters, columns });
         };
         let is_end = matches!(&*statement, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. });
         if self.failed && !is_end {
@@ -225,7 +234,8 @@ impl Session {
         };
         let parameters = parameters.into_iter().map(|of| of.unwrap_or(Type::Text)).collect();
         let (statement, plan) = (Some(statement), Some(Arc::new(plan)));
-        Ok(Prepared { statement, plan, declared: declared.to_vec(), parameters, columns })
+        let (directory, is_fresh) = (Arc::clone(&self.directory), AtomicBool::new(true));
+        Ok(Prepared { statement, plan, directory, is_fresh, declared: declared.to_vec(), parameters, columns })
     }
 
     /// Runs a statement. `more`: other statements follow that belong to the same implicit transaction.
@@ -258,8 +268,10 @@ impl Session {
         let mut tries = 0;
         // A COMMIT that found a conflict has no transaction any more, and must not run again for that.
         let alone = self.transaction.is_none();
+        let is_fresh = prepared.is_fresh.swap(false, Ordering::Relaxed);
+        let mut holds = prepared.directory == self.directory && (is_fresh || !plan.is_momentary());
         loop {
-            if !self.is_current(&plan) {
+            if !holds || !self.is_current(&plan).await {
                 plan = Arc::new(Box::pin(self.plan(statement, &prepared.declared)).await?.0);
                 let columns = plan.columns();
                 if prepared.columns.is_some()
@@ -273,6 +285,7 @@ impl Session {
                 Err(error) if error.is_conflict() && alone && self.transaction.is_none() => {
                     tries += 1;
                     self.ending.store(false, Ordering::Relaxed);
+                    holds = !plan.is_momentary();
                     if tries > self.tables.0.settings.conflict_retries_max {
                         return Err(Error::Conflict);
                     }
@@ -400,12 +413,21 @@ impl Session {
         done
     }
 
-    fn is_current(&self, plan: &Plan) -> bool {
-        plan.views().into_iter().all(|view| {
-            match self.transaction.as_ref().and_then(|open| open.tables.get(&view.ino())) {
-                Some(touched) => Arc::ptr_eq(&touched.schema, &view.schema) || *touched.schema == *view.schema,
+    /// Whether the plan's names still lead to its tables, and those are as it knows them.
+    async fn is_current(&self, plan: &Plan) -> bool {
+        for view in plan.views() {
+            let is_current = match self.transaction.as_ref().and_then(|open| open.tables.get(&view.ino())) {
+                Some(touched) => {
+                    let is_same = Arc::ptr_eq(&touched.schema, &view.schema) || *touched.schema == *view.schema;
+                    is_same && !touched.is_dropped()
+                }
                 None => view.table.is_current(&view.schema),
+            };
+            let found = self.tables.0.tree.resolve(&self.call, &view.path).await;
+            if !is_current || !found.is_ok_and(|inode| inode.ino == view.ino()) {
+                return false;
             }
-        })
+        }
+        true
     }
 }

@@ -4,7 +4,7 @@ use crate::keys::{self, primary, row};
 use crate::locks::Written;
 use crate::schema::Schema;
 use crate::{Error, Result, Row, Value, limits};
-use ballast_types::Ino;
+use ballast_types::{Ino, TreePath};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub(crate) struct View {
     pub(crate) schema: Arc<Schema>,
     /// As the client wrote it; for messages.
     pub(crate) name: Arc<str>,
+    /// Where it was found.
+    pub(crate) path: Arc<TreePath>,
 }
 
 impl View {

@@ -167,7 +167,7 @@ impl Inner {
         self.check(call, inode.ino, wanted, name).await?;
         let table = self.table(inode.ino).await?;
         let schema = table.schema();
-        Ok(View { table, schema, name: name.into() })
+        Ok(View { table, schema, name: name.into(), path: Arc::new(path.clone()) })
     }
 
     /// That the table is still there and the caller may do this to it.

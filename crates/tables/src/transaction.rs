@@ -268,6 +268,11 @@ impl OpenTransaction {
 }
 
 impl Touched {
+    /// Whether it goes with the commit.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.is_some()
+    }
+
     fn is_altered(&self) -> bool {
         !Arc::ptr_eq(&self.base, &self.schema)
     }

@@ -61,6 +61,18 @@ impl Plan {
         }
     }
 
+    /// True if it holds for the moment only.
+    pub(crate) fn is_momentary(&self) -> bool {
+        match self {
+            Self::Query(query) => query.momentary,
+            Self::Insert(insert) => matches!(&insert.source, write::Source::Query { query, .. } if query.momentary),
+            Self::Update(write::Update { target, .. }) | Self::Delete(write::Delete { target, .. }) => {
+                matches!(target, write::Target::Query(query) if query.momentary)
+            }
+            Self::Select(_) | Self::Nothing(_) | Self::Command(_) => false,
+        }
+    }
+
     pub(crate) fn columns(&self) -> Option<Arc<[OutputColumn]>> {
         let returned = |returning: &Option<write::Returning>| returning.as_ref().map(|r| Arc::clone(&r.columns));
         match self {

@@ -26,6 +26,8 @@ pub(crate) struct Query {
     plan: LogicalPlan,
     state: SessionState,
     views: Vec<View>,
+    /// What it answers is in the plan: the catalog, or settings, as they were when it was planned.
+    pub(crate) momentary: bool,
 }
 
 impl std::fmt::Debug for Query {
@@ -73,7 +75,7 @@ impl Query {
         columns.iter_mut().zip(front).for_each(|(column, name)| column.name = name);
         columns.iter_mut().rev().zip(back.into_iter().rev()).for_each(|(column, name)| column.name = name);
         let views = names.take_views();
-        Ok(Self { columns: columns.into(), plan, state, views })
+        Ok(Self { columns: columns.into(), plan, state, views, momentary: names.is_momentary() })
     }
 
     pub(crate) fn views(&self) -> impl Iterator<Item = &View> {

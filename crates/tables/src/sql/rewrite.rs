@@ -191,6 +191,7 @@ fn session_function(function: &ast::Function, names: &Names) -> Option<ast::Expr
         "pg_backend_pid" => number(i64::from(variables.process)),
         "current_setting" => {
             let name = argument()?;
+            names.note_moment();
             text(variables.get(&name).unwrap_or_default())
         }
         "pg_is_in_recovery" => ast::Expr::Value(ast::Value::Boolean(false).into()),

@@ -245,3 +245,52 @@ async fn concurrent_increments_are_all_counted() {
     }
     assert_eq!(one.run("SELECT v FROM t WHERE id = 1").await, ["210"]);
 }
+
+/// A statement that is prepared once and run again after `between`, with what it gives the second time.
+async fn again(client: &mut Client, sql: &str, between: &str) -> Vec<String> {
+    let prepared = client.0.prepare(sql, &[]).await.expect("it is prepared");
+    client.execute(&prepared).await.expect("it runs");
+    client.run(between).await;
+    client.execute(&prepared).await.expect("it runs again")
+}
+
+#[tokio::test]
+async fn a_prepared_statement_finds_its_tables_by_name_each_time() {
+    let database = Database::new().await;
+    database.directory("/other").await;
+    let mut client = database.session();
+    client.run("CREATE TABLE \"/other/t\" (id int PRIMARY KEY)").await;
+    client.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    client.run("CREATE TABLE t_new (id int PRIMARY KEY)").await;
+    client.run("INSERT INTO t_new VALUES (7), (8)").await;
+    let insert = client.0.prepare("INSERT INTO t SELECT count(*) FROM t", &[]).await.expect("it is prepared");
+    let direct = client.0.prepare("INSERT INTO t VALUES (55)", &[]).await.expect("it is prepared");
+    client.execute(&insert).await.expect("it runs");
+    client.run("ALTER TABLE t RENAME TO t_old").await;
+    client.run("ALTER TABLE t_new RENAME TO t").await;
+    client.execute(&insert).await.expect("it runs");
+    client.execute(&direct).await.expect("it runs");
+    assert_eq!(client.run("SELECT * FROM t_old").await, ["0"]);
+    assert_eq!(client.run("SELECT * FROM t").await, ["2", "7", "8", "55"]);
+    client.run("SET search_path = '/other'").await;
+    client.execute(&insert).await.expect("it runs");
+    client.execute(&direct).await.expect("it runs");
+    assert_eq!(client.run("SELECT * FROM \"/other/t\"").await, ["0", "55"]);
+    client.run("RESET search_path").await;
+    assert_eq!(client.run("SELECT count(*) FROM t").await, ["4"]);
+    client.run("DROP TABLE t").await;
+    assert!(matches!(client.execute(&direct).await, Err(Error::UndefinedTable(_))));
+}
+
+#[tokio::test]
+async fn a_prepared_question_about_the_catalog_is_answered_anew() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    let tables = "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'r'";
+    assert_eq!(again(&mut client, tables, "CREATE TABLE a (id int PRIMARY KEY)").await, ["a"]);
+    let name = "SELECT current_setting('application_name')";
+    assert_eq!(again(&mut client, name, "SET application_name = 'x'").await, ["x"]);
+    let copied = "INSERT INTO a SELECT count(*) FROM information_schema.tables";
+    assert_eq!(again(&mut client, copied, "CREATE TABLE b (id int PRIMARY KEY)").await, ["INSERT 1"]);
+    assert_eq!(client.run("SELECT * FROM a").await, ["1", "2"]);
+}

@@ -129,6 +129,7 @@ fn text(text: &str) -> Value {
 
 /// A table of one of the two catalogs.
 pub(super) async fn table(names: &Names, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    names.note_moment();
     match schema {
         PG_CATALOG => pg_catalog(names, name).await,
         _ => information_schema(names, name).await,

@@ -11,6 +11,7 @@ use ballast_types::{Call, ErrorKind, Ino, Kind, TreePath};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tables of one directory that a listing shows at most.
 const LISTED_MAX: usize = 10_000;
@@ -25,6 +26,7 @@ pub(crate) struct Names {
     hidden: bool,
     /// The tables that were found.
     views: Mutex<Vec<View>>,
+    momentary: AtomicBool,
 }
 
 impl std::fmt::Debug for Names {
@@ -42,7 +44,16 @@ impl Names {
         variables: Variables,
         hidden: bool,
     ) -> Self {
-        Self { tables, call, directory, overlay, variables, hidden, views: Mutex::default() }
+        Self {
+            tables,
+            call,
+            directory,
+            overlay,
+            variables,
+            hidden,
+            views: Mutex::default(),
+            momentary: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn variables(&self) -> &Variables {
@@ -59,6 +70,15 @@ impl Names {
         if !views.iter().any(|known| known.ino() == view.ino()) {
             views.push(view);
         }
+    }
+
+    /// The statement takes in what holds now: it must be planned again to learn what holds later.
+    pub(crate) fn note_moment(&self) {
+        self.momentary.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_momentary(&self) -> bool {
+        self.momentary.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take_views(&self) -> Vec<View> {
@@ -96,6 +116,7 @@ impl Names {
 
     /// The tables of the session's directory, by name.
     pub(crate) async fn list(&self) -> Result<Vec<View>> {
+        self.note_moment();
         let directory = match self.tables.tree.resolve(&self.call, &self.directory).await {
             Ok(directory) => directory,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -111,7 +132,8 @@ impl Names {
                 Err(error) => return Err(error),
             };
             let schema = table.schema();
-            views.push(self.overlaid(View { table, schema, name: entry.name.to_string().into() }));
+            let path = Arc::new(self.directory.join(entry.name.clone()));
+            views.push(self.overlaid(View { table, schema, name: entry.name.to_string().into(), path }));
         }
         Ok(views)
     }
