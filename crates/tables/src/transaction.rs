@@ -90,6 +90,8 @@ pub(crate) struct OpenTransaction {
     pub(crate) tables: BTreeMap<Ino, Touched>,
     /// Tables made inside: a rollback drops them again.
     created: Vec<Named>,
+    /// What the commit waits for, if it writes nothing itself: the start, and the last table that was made.
+    depends_on: Position,
     locks: Vec<LockNumber>,
     rows: usize,
     bytes: usize,
@@ -106,10 +108,12 @@ pub(crate) struct OpenTransaction {
 impl OpenTransaction {
     pub(crate) async fn begin(tables: &Inner, isolation: Isolation, read_only: bool, implicit: bool) -> Result<Self> {
         let volume = tables.volume.begin(isolation).await?;
+        let started = tables.volume.position();
         Ok(Self {
             volume: Arc::new(Shared(RwLock::new(Some(volume)))),
             tables: BTreeMap::new(),
             created: Vec::new(),
+            depends_on: started,
             locks: Vec::new(),
             rows: 0,
             bytes: 0,
@@ -118,7 +122,7 @@ impl OpenTransaction {
             implicit,
             now_micros: tables.clock.now_nanos() / 1000,
             began: Instant::now(),
-            started: tables.volume.position(),
+            started,
         })
     }
 
@@ -155,8 +159,10 @@ impl OpenTransaction {
         })
     }
 
-    pub(crate) fn created(&mut self, table: Named) {
+    /// Notes a table that is visible already, and durable with the position.
+    pub(crate) fn created(&mut self, table: Named, position: Position) {
         self.created.push(table);
+        self.depends_on = self.depends_on.max(position);
     }
 
     /// Whether the table of this name goes with the commit.
@@ -242,7 +248,7 @@ impl OpenTransaction {
             dropped.check_drop(tables, call).await?;
         }
         if self.rows == 0 && extra.is_empty() {
-            return Ok(self.started);
+            return Ok(self.depends_on);
         }
         let mut alone = Vec::new();
         let mut shared = Vec::new();

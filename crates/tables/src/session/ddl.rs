@@ -11,14 +11,70 @@ use crate::sql::plan::write::compile_default;
 use crate::table::View;
 use crate::transaction::{Named, OpenTransaction, purge_later};
 use crate::{Error, Result, Type, Value};
+use ballast_store::Isolation;
 use ballast_tree::Rename;
 use ballast_tree::access::Access;
 use ballast_types::{ErrorKind, Ino, Name};
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
 
+/// What a command is one step with, where no transaction is open.
+enum Step {
+    Alone,
+    /// It has several steps of its own.
+    Own,
+    /// The other statements of its text.
+    Shared,
+}
+
+impl Step {
+    fn of(statement: &ast::Statement, more: bool) -> Self {
+        let renames =
+            |operation: &ast::AlterTableOperation| matches!(operation, ast::AlterTableOperation::RenameTable { .. });
+        match statement {
+            // Whatever follows in the text may make the tables again, and a transaction cannot.
+            ast::Statement::Drop { names, .. } if names.len() > 1 => Self::Own,
+            // Nor can it rename one.
+            ast::Statement::AlterTable(alter) if alter.operations.iter().any(renames) => Self::Alone,
+            ast::Statement::CreateTable(_) | ast::Statement::AlterTable(_) | ast::Statement::Truncate(_) if more => {
+                Self::Shared
+            }
+            ast::Statement::AlterTable(alter) if alter.operations.len() > 1 => Self::Own,
+            ast::Statement::AlterTable(alter) if alter.operations.iter().any(needs_empty_table) => Self::Own,
+            ast::Statement::Truncate(truncate) if truncate.table_names.len() > 1 => Self::Own,
+            _ => Self::Alone,
+        }
+    }
+}
+
+/// Whether there may be no row, neither when it is looked for one nor when the column is there.
+fn needs_empty_table(operation: &ast::AlterTableOperation) -> bool {
+    let ast::AlterTableOperation::AddColumn { column_def, .. } = operation else { return false };
+    column_def.options.iter().any(|option| matches!(option.option, ast::ColumnOption::NotNull))
+}
+
 impl Session {
     pub(super) async fn command(&mut self, statement: &ast::Statement, more: bool) -> Result<Answer> {
+        match Step::of(statement, more) {
+            Step::Shared if self.transaction.is_none() => self.begin_implicit().await?,
+            Step::Own if self.transaction.is_none() => {
+                let (_, read_only) = self.begin_modes(&[]);
+                let open = OpenTransaction::begin(&self.tables.0, Isolation::Serializable, read_only, true).await?;
+                self.transaction = Some(open);
+                return match Box::pin(self.run_command(statement, more)).await {
+                    Ok(answer) => self.commit().await.map(|()| answer),
+                    Err(error) => {
+                        self.rollback().await;
+                        Err(error)
+                    }
+                };
+            }
+            _ => {}
+        }
+        self.run_command(statement, more).await
+    }
+
+    async fn run_command(&mut self, statement: &ast::Statement, more: bool) -> Result<Answer> {
         let done = |tag| Ok(Answer::Done(Tag::Command(tag)));
         match statement {
             ast::Statement::StartTransaction { modes, begin, .. } => {
@@ -152,7 +208,7 @@ impl Session {
         match self.tables.0.create(&self.call, parent, &name, schema).await {
             Ok((ino, position)) => {
                 match &mut self.transaction {
-                    Some(open) => open.created(Named { ino, parent, name }),
+                    Some(open) => open.created(Named { ino, parent, name }, position),
                     None => self.durable(position).await?,
                 }
                 Ok(done)

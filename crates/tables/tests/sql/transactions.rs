@@ -294,3 +294,34 @@ async fn a_prepared_question_about_the_catalog_is_answered_anew() {
     assert_eq!(again(&mut client, copied, "CREATE TABLE b (id int PRIMARY KEY)").await, ["INSERT 1"]);
     assert_eq!(client.run("SELECT * FROM a").await, ["1", "2"]);
 }
+
+#[tokio::test]
+async fn a_command_over_several_things_does_all_of_it_or_nothing() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE a (id int PRIMARY KEY)").await;
+    client.run("INSERT INTO a VALUES (1)").await;
+    for sql in [
+        "DROP TABLE a, missing",
+        "TRUNCATE a, missing",
+        "ALTER TABLE a ADD COLUMN x int, DROP COLUMN nope",
+        "TRUNCATE a; INSERT INTO a VALUES ('bad')",
+        "ALTER TABLE a ADD COLUMN x int; SELECT 1 / 0",
+        "CREATE TABLE b (id int PRIMARY KEY); SELECT 1 / 0",
+    ] {
+        client.fails(sql).await;
+        assert_eq!(client.run("SELECT * FROM a").await, ["1"], "{sql}");
+        assert!(matches!(client.fails("SELECT * FROM b").await, Error::UndefinedTable(_)), "{sql}");
+    }
+    client.run("CREATE TABLE b (id int PRIMARY KEY)").await;
+    assert_eq!(client.run("TRUNCATE a, b").await, ["TRUNCATE TABLE"]);
+    assert_eq!(client.run("ALTER TABLE b ADD COLUMN x int, ADD COLUMN y int").await, ["ALTER TABLE"]);
+    assert_eq!(client.run("SELECT count(*) FROM a").await, ["0"]);
+    assert_eq!(client.run("DROP TABLE a, b").await, ["DROP TABLE"]);
+    // What no transaction can do is done as ever.
+    client.run("CREATE TABLE a (id int PRIMARY KEY)").await;
+    client.run("DROP TABLE IF EXISTS a; CREATE TABLE a (id int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 2)").await;
+    assert_eq!(client.run("SELECT * FROM a").await, ["1|2"]);
+    client.run("ALTER TABLE a RENAME TO c; SELECT 1").await;
+    assert_eq!(client.run("SELECT * FROM c").await, ["1|2"]);
+}
