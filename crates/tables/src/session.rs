@@ -48,6 +48,8 @@ pub struct Prepared {
     /// Planned for an execution that follows at once.
     is_fresh: AtomicBool,
     declared: Vec<Option<Type>>,
+    /// It says FOR UPDATE or FOR SHARE somewhere.
+    locks_rows: bool,
     /// The types of `$1`, `$2`, …
     pub parameters: Vec<Type>,
     /// The columns of its result; `None` if it gives no rows.
@@ -213,7 +215,8 @@ impl Session {
             let parameters = declared.iter().map(|of| of.unwrap_or(Type::Text)).collect();
             let (directory, is_fresh) = (Arc::clone(&self.directory), AtomicBool::new(true));
             let (statement, plan, declared, columns) = (None, None, Vec::new(), None);
-            return Ok(Prepared { statement, plan, directory, is_fresh, declared, parameters, columns });
+            let locks_rows = false;
+            return Ok(Prepared { statement, plan, directory, is_fresh, declared, locks_rows, parameters, columns });
         };
         let is_end = matches!(&*statement, ast::Statement::Commit { .. } | ast::Statement::Rollback { .. });
         if self.failed && !is_end {
@@ -235,7 +238,8 @@ impl Session {
         let parameters = parameters.into_iter().map(|of| of.unwrap_or(Type::Text)).collect();
         let (statement, plan) = (Some(statement), Some(Arc::new(plan)));
         let (directory, is_fresh) = (Arc::clone(&self.directory), AtomicBool::new(true));
-        Ok(Prepared { statement, plan, directory, is_fresh, declared: declared.to_vec(), parameters, columns })
+        let (declared, locks_rows) = (declared.to_vec(), planning::locks_rows(statement.as_deref()));
+        Ok(Prepared { statement, plan, directory, is_fresh, declared, locks_rows, parameters, columns })
     }
 
     /// Runs a statement. `more`: other statements follow that belong to the same implicit transaction.
@@ -250,6 +254,9 @@ impl Session {
             return Err(Error::InvalidParameter(format!("{given} parameters were given, {wanted} are needed")));
         }
         self.follow_search_path();
+        if prepared.locks_rows {
+            self.noted(Self::refuse_locks_without_conflicts)?;
+        }
         let answer = self.execute_planned(statement, prepared, parameters, more).await;
         if answer.is_err() {
             self.fail();
@@ -295,6 +302,17 @@ impl Session {
                 Err(error) if error.is_conflict() => return Err(Error::Conflict),
                 other => return other,
             }
+        }
+    }
+
+    /// There are no locks that outlast a statement. A serializable transaction needs none: its commit finds out whether
+    /// somebody changed what it read. Others would go on as if they had them.
+    fn refuse_locks_without_conflicts(&mut self) -> Result<()> {
+        match &self.transaction {
+            Some(open) if open.isolation != Isolation::Serializable => Err(Error::Unsupported(
+                "FOR UPDATE and FOR SHARE need a serializable transaction, whose commit finds the conflicts".into(),
+            )),
+            _ => Ok(()),
         }
     }
 

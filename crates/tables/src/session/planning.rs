@@ -10,6 +10,7 @@ use crate::table::View;
 use crate::{Error, Result, Type};
 use ballast_tree::access::Access;
 use datafusion::sql::sqlparser::ast;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 type Planned = (Plan, Vec<Option<Type>>);
@@ -226,6 +227,27 @@ impl Session {
         let returning = write::returning(delete.returning.as_ref(), &view, &name, &mut compiler)?;
         Ok((Plan::Delete(write::Delete { view, target: plan_target, returning }), compiler.parameters))
     }
+}
+
+/// Whether a query of the statement, at whatever depth, says FOR UPDATE or FOR SHARE.
+pub(super) fn locks_rows(statement: Option<&ast::Statement>) -> bool {
+    struct Locks;
+    impl ast::Visitor for Locks {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            if query.locks.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }
+    }
+    // The values of an INSERT may be many, and lock nothing.
+    let may = |statement: &&ast::Statement| match statement {
+        ast::Statement::Insert(insert) => {
+            !insert.source.as_ref().is_some_and(|query| matches!(*query.body, ast::SetExpr::Values(_)))
+        }
+        ast::Statement::Query(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => true,
+        _ => false,
+    };
+    statement.filter(may).is_some_and(|statement| ast::Visit::visit(statement, &mut Locks).is_break())
 }
 
 type DirectUpdate = (write::Target, Vec<usize>, Vec<crate::sql::expression::Expression>);

@@ -325,3 +325,26 @@ async fn a_command_over_several_things_does_all_of_it_or_nothing() {
     client.run("ALTER TABLE a RENAME TO c; SELECT 1").await;
     assert_eq!(client.run("SELECT * FROM c").await, ["1|2"]);
 }
+
+#[tokio::test]
+async fn rows_are_locked_for_update_only_where_a_commit_finds_the_conflict() {
+    let (_database, mut one, mut two) = filled().await;
+    let taken = "SELECT v FROM t WHERE id = 1 FOR UPDATE";
+    assert_eq!(one.run(taken).await, ["10"]);
+    one.run("BEGIN").await;
+    assert_eq!(one.run(taken).await, ["10"]);
+    one.run("UPDATE t SET v = 21 WHERE id = 2").await;
+    two.run("UPDATE t SET v = 11 WHERE id = 1").await;
+    assert!(matches!(one.fails("COMMIT").await, Error::Conflict));
+    for sql in [
+        taken,
+        "SELECT v FROM t AS t WHERE id = 1 FOR SHARE",
+        "SELECT id FROM t ORDER BY v LIMIT 1 FOR UPDATE SKIP LOCKED",
+        "UPDATE t SET v = 0 WHERE id IN (SELECT id FROM t ORDER BY v LIMIT 1 FOR UPDATE SKIP LOCKED)",
+    ] {
+        one.run("BEGIN ISOLATION LEVEL READ COMMITTED").await;
+        assert!(matches!(one.fails(sql).await, Error::Unsupported(_)), "{sql}");
+        one.run("ROLLBACK").await;
+    }
+    assert_eq!(one.run("SELECT v FROM t").await, ["11", "20"]);
+}
