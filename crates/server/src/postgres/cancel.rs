@@ -16,12 +16,40 @@ use tokio::time::Instant;
 /// The running connections by process number.
 pub struct Registry {
     random: Random,
-    running: Mutex<HashMap<i32, (i32, Arc<Notify>)>>,
+    running: Mutex<HashMap<i32, (i32, Arc<Signal>)>>,
+}
+
+/// A client's wish to stop what its connection is doing. It holds until the next statement.
+#[derive(Default)]
+pub struct Signal {
+    given: AtomicBool,
+    notify: Notify,
+}
+
+impl Signal {
+    fn give(&self) {
+        self.given.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+
+    /// What comes next is something else than what the client wanted to stop.
+    pub fn clear(&self) {
+        self.given.store(false, Ordering::SeqCst);
+    }
+
+    async fn given(&self) {
+        let mut notified = pin!(self.notify.notified());
+        // From here on no giving is missed, and one before shows in the flag.
+        notified.as_mut().enable();
+        if !self.given.load(Ordering::SeqCst) {
+            notified.await;
+        }
+    }
 }
 
 /// What stops a statement.
 pub struct Cancel {
-    pub notify: Arc<Notify>,
+    pub signal: Arc<Signal>,
     pub deadline: Option<Instant>,
     /// The end of the open transaction.
     pub transaction: Option<Instant>,
@@ -35,10 +63,8 @@ impl Cancel {
         self.ending.store(false, Ordering::Relaxed);
         let stop = async {
             tokio::select! {
-                () = self.notify.notified() => Error::Cancelled,
+                why = self.stopped() => why,
                 () = wire.gone() => Error::Cancelled,
-                () = over(self.deadline) => Error::StatementTimeout,
-                () = over(self.transaction) => Error::TransactionTimeout,
             }
         };
         let (mut run, mut stop, mut stopped) = (pin!(run), pin!(stop), None);
@@ -57,6 +83,15 @@ impl Cancel {
         })
         .await
     }
+
+    /// Waits until the client cancels or a time is over.
+    pub async fn stopped(&self) -> Error {
+        tokio::select! {
+            () = self.signal.given() => Error::Cancelled,
+            () = over(self.deadline) => Error::StatementTimeout,
+            () = over(self.transaction) => Error::TransactionTimeout,
+        }
+    }
 }
 
 async fn over(deadline: Option<Instant>) {
@@ -70,7 +105,7 @@ async fn over(deadline: Option<Instant>) {
 pub struct Key {
     pub process: i32,
     pub secret: i32,
-    pub notify: Arc<Notify>,
+    pub signal: Arc<Signal>,
     registry: Arc<super::Shared>,
 }
 
@@ -82,7 +117,7 @@ impl Registry {
     /// A key that nobody else has.
     pub fn enter(shared: &Arc<super::Shared>) -> Key {
         let registry = &shared.cancel;
-        let notify = Arc::new(Notify::new());
+        let signal = Arc::new(Signal::default());
         let secret = registry.random.next_u64() as i32;
         let mut running = registry.running.lock();
         let process = loop {
@@ -91,16 +126,16 @@ impl Registry {
                 break process;
             }
         };
-        running.insert(process, (secret, Arc::clone(&notify)));
-        Key { process, secret, notify, registry: Arc::clone(shared) }
+        running.insert(process, (secret, Arc::clone(&signal)));
+        Key { process, secret, signal, registry: Arc::clone(shared) }
     }
 
     /// Stops what the connection runs right now, if the secret is its.
     pub fn cancel(&self, process: i32, secret: i32) {
-        if let Some((own, notify)) = self.running.lock().get(&process)
+        if let Some((own, signal)) = self.running.lock().get(&process)
             && *own == secret
         {
-            notify.notify_waiters();
+            signal.give();
         }
     }
 }
@@ -108,5 +143,23 @@ impl Registry {
 impl Drop for Key {
     fn drop(&mut self) {
         self.registry.cancel.running.lock().remove(&self.process);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn a_cancel_that_comes_while_nobody_waits_is_found_by_the_next_wait() {
+        let signal = Arc::new(Signal::default());
+        let ending = Arc::default();
+        let cancel = Cancel { signal: Arc::clone(&signal), deadline: None, transaction: None, ending };
+        assert!(cancel.stopped().now_or_never().is_none());
+        signal.give();
+        assert!(matches!(cancel.stopped().now_or_never(), Some(Error::Cancelled)));
+        signal.clear();
+        assert!(cancel.stopped().now_or_never().is_none(), "the next statement is another");
     }
 }

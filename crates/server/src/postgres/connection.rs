@@ -26,6 +26,8 @@ pub struct Connection {
     pub portals: HashMap<String, Portal>,
     /// An error happened in a pipeline: everything up to its Sync is skipped.
     skipping: bool,
+    /// No statement has come since the client was told that the next may come.
+    is_idle: bool,
     /// When the running statement is cancelled.
     deadline: Option<Instant>,
     /// The settings that the client knows of, and the version of all that they are of.
@@ -95,6 +97,7 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>, full: bool) -> io::Re
         statements: HashMap::new(),
         portals: HashMap::new(),
         skipping: false,
+        is_idle: true,
         deadline: None,
         reported: Vec::new(),
         reported_version: 0,
@@ -184,24 +187,31 @@ impl Connection {
 
     pub fn cancel(&self) -> Cancel {
         Cancel {
-            notify: Arc::clone(&self.key.notify),
+            signal: Arc::clone(&self.key.signal),
             deadline: self.deadline,
             transaction: self.session.transaction_deadline(),
             ending: self.session.ending(),
         }
     }
 
-    /// Sends what has gathered if it is much, for as long as the open transaction lasts.
+    /// Sends what has gathered if it is much, until something stops the statement.
     pub async fn relieve(&mut self) -> Step {
         if !self.wire.is_heavy() {
             return Ok(());
         }
-        let Some(end) = self.session.transaction_deadline() else { return Ok(self.wire.flush().await?) };
-        let flushed = tokio::time::timeout_at(end, self.wire.flush()).await;
-        Ok(flushed.map_err(|_| Error::TransactionTimeout)??)
+        let cancel = self.cancel();
+        let stopped = tokio::select! {
+            flushed = self.wire.flush() => return Ok(flushed?),
+            why = cancel.stopped() => why,
+        };
+        self.session.fail();
+        Err(stopped.into())
     }
 
     async fn handle(&mut self, message: Message) -> Step {
+        if std::mem::replace(&mut self.is_idle, false) {
+            self.key.signal.clear();
+        }
         let body = Body(message.body);
         match message.tag {
             b'S' => self.sync().await,
@@ -238,6 +248,7 @@ impl Connection {
 
     /// Tells the client that the next statement may come.
     fn ready(&mut self) {
+        self.is_idle = true;
         self.tell();
         self.wire.ready(match self.session.status() {
             Status::Idle => b'I',

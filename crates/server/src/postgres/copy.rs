@@ -21,7 +21,14 @@ impl Connection {
         self.copy_response(b'G', copy.columns());
         let cancel = self.cancel();
         loop {
-            let Some(message) = self.next().await? else {
+            let message = tokio::select! {
+                message = self.next() => message?,
+                why = cancel.stopped() => {
+                    self.session.copy_fail(copy).await;
+                    return Err(why.into());
+                }
+            };
+            let Some(message) = message else {
                 self.session.copy_fail(copy).await;
                 return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
             };
@@ -37,7 +44,11 @@ impl Connection {
                     }
                 }
                 b'c' => {
-                    let count = self.session.copy_done(copy).await?;
+                    let done = cancel.unless(&self.wire, self.session.copy_done(copy)).await;
+                    let count = match done {
+                        Ok(count) => count,
+                        Err(error) => return Err(self.cancelled(error).await.into()),
+                    };
                     self.wire.complete(&tag_text(Tag::Copy(count), 0));
                     return Ok(());
                 }
