@@ -155,7 +155,8 @@ impl Value {
             (Self::Bytes(value), Type::Bytea) => Self::Bytes(value),
             (Self::Date(value), Type::Date) => Self::Date(value),
             (Self::Date(value), Type::Timestamp | Type::Timestamptz) => {
-                Self::Timestamp(i64::from(value) * calendar::DAY_MICROS)
+                let micros = i64::from(value).checked_mul(calendar::DAY_MICROS);
+                Self::Timestamp(micros.ok_or_else(out_of_range)?)
             }
             (Self::Timestamp(value), Type::Timestamp | Type::Timestamptz) => Self::Timestamp(value),
             (Self::Timestamp(value), Type::Date) => {
@@ -186,8 +187,8 @@ impl Value {
             (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Timestamp(a), Self::Timestamp(b)) => a.cmp(b),
-            (Self::Date(a), Self::Timestamp(b)) => (i64::from(*a) * calendar::DAY_MICROS).cmp(b),
-            (Self::Timestamp(a), Self::Date(b)) => a.cmp(&(i64::from(*b) * calendar::DAY_MICROS)),
+            (Self::Date(a), Self::Timestamp(b)) => midnight(*a).cmp(&i128::from(*b)),
+            (Self::Timestamp(a), Self::Date(b)) => i128::from(*a).cmp(&midnight(*b)),
             (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
             (Self::Numeric(a), Self::Numeric(b)) => a.compare(*b),
             (Self::Numeric(a), Self::Int(b)) => a.compare(Decimal::new(i128::from(*b), 0)),
@@ -210,6 +211,11 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// A day's first microsecond. Dates reach further than timestamps.
+fn midnight(days: i32) -> i128 {
+    i128::from(days) * i128::from(calendar::DAY_MICROS)
 }
 
 /// NaN is equal to itself and above everything, as in PostgreSQL.

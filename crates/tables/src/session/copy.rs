@@ -370,9 +370,16 @@ fn line_end(bytes: &[u8], format: &CopyFormat) -> Option<usize> {
     if !format.csv {
         return bytes.iter().position(|byte| *byte == b'\n');
     }
-    let mut quoted = false;
+    let (mut quoted, mut escaped) = (false, false);
+    // A quote that escapes a quote turns twice.
+    let escape = (format.escape != format.quote).then_some(format.escape);
     bytes.iter().position(|byte| {
-        if *byte == format.quote {
+        if std::mem::take(&mut escaped) {
+            return false;
+        }
+        if quoted && Some(*byte) == escape {
+            escaped = true;
+        } else if *byte == format.quote {
             quoted = !quoted;
         }
         *byte == b'\n' && !quoted

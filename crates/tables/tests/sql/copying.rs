@@ -93,3 +93,17 @@ async fn no_text_holds_a_nul() {
     }
     assert_eq!(client.run("SELECT * FROM t").await, [""; 0]);
 }
+
+#[tokio::test]
+async fn an_escaped_quote_ends_no_field_of_csv() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, s text)").await;
+    let data = b"1,\"a\\\"\nb\"\n2,\"c\\\\\"\n3,\"d\\e\"\n";
+    let sql = "COPY t FROM STDIN WITH (FORMAT csv, ESCAPE '\\')";
+    for portions in [vec![&data[..]], data.chunks(1).collect()] {
+        assert_eq!(copy_in(&mut client, sql, &portions).await.unwrap(), 3);
+        assert_eq!(client.run("SELECT s FROM t").await, ["a\"\nb", "c\\", "d\\e"]);
+        client.run("TRUNCATE t").await;
+    }
+}
