@@ -81,6 +81,16 @@ impl Changes {
     }
 }
 
+/// Keeps what a statement has to find before it writes within memory.
+pub(crate) fn check_found(rows: usize, bytes: usize) -> Result<()> {
+    check_size(rows, 0)?;
+    if bytes <= limits::FOUND_BYTES_MAX {
+        return Ok(());
+    }
+    let text = format!("a statement can change rows of at most {} bytes: split it", limits::FOUND_BYTES_MAX);
+    Err(Error::TooLarge(text))
+}
+
 /// A transaction is one record of the log; this keeps it within what the volume takes.
 pub(crate) fn check_size(rows: usize, bytes: usize) -> Result<()> {
     if rows <= limits::TRANSACTION_ROWS_MAX && bytes <= limits::TRANSACTION_BYTES_MAX {

@@ -30,6 +30,16 @@ pub const PURGE_ROWS: usize = 2_000;
 /// Rows that a scan takes from the volume at once, and rows of a record batch: DataFusion's own batch size.
 pub const SCAN_ROWS: usize = 8_192;
 
+/// Bytes of rows of one such portion: hundreds of scans may hold one, and a column of a batch cannot hold 2 GiB of text.
+pub const SCAN_BYTES: usize = 8 << 20;
+
+/// Rows that a scan takes first, to learn how large they are: 16 MiB if all are as large as a row may be.
+pub const SCAN_FIRST_ROWS: usize = 16;
+
+/// Bytes of rows that a statement holds which has to find them all before it writes: some times what it can write, so that
+/// large values can be made small.
+pub const FOUND_BYTES_MAX: usize = 256 << 20;
+
 /// Rows that are held while a table is measured: 100 MB if all are as large as a row may be, and usually some kilobytes.
 pub const MEASURE_ROWS: usize = 100;
 
@@ -89,3 +99,6 @@ pub const COPY_LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Rows that COPY gathers before it looks up their keys and writes them.
 pub const COPY_ROWS: usize = 1_000;
+
+/// Bytes of lines that it gathers, so that long ones are not a thousand times their limit.
+pub const COPY_BYTES: usize = 4 << 20;

@@ -50,6 +50,8 @@ pub struct CopyIn {
     header_left: bool,
     ended: bool,
     gathered: Vec<(Bytes, Row)>,
+    /// Bytes of the lines that are gathered.
+    gathered_bytes: usize,
     count: u64,
     /// True if COPY began the transaction that it writes in.
     own: bool,
@@ -202,6 +204,7 @@ impl Session {
             header_left,
             ended: false,
             gathered,
+            gathered_bytes: 0,
             count: 0,
             own,
         }))
@@ -294,12 +297,15 @@ impl Session {
             }
         }
         copy.gathered.push(keyed(&copy.view, row, &tables)?);
-        if copy.gathered.len() >= limits::COPY_ROWS { self.flush_copy(copy).await } else { Ok(()) }
+        copy.gathered_bytes += line.len();
+        let much = copy.gathered.len() >= limits::COPY_ROWS || copy.gathered_bytes >= limits::COPY_BYTES;
+        if much { self.flush_copy(copy).await } else { Ok(()) }
     }
 
     async fn flush_copy(&mut self, copy: &mut CopyIn) -> Result<()> {
         let reading = self.present();
         let mut changes = Changes::default();
+        copy.gathered_bytes = 0;
         for (key, row) in std::mem::take(&mut copy.gathered) {
             let own = matches!(changes.get(&key), Some(Some(_)));
             if own || reading.get(&key).await?.is_some() {

@@ -6,6 +6,7 @@
 
 use super::{Answer, Rows, Session, Tag};
 use crate::changes::Changes;
+use crate::portion::portion;
 use crate::schema::Schema;
 use crate::sql::arrow;
 use crate::sql::expression::{Context, Expression};
@@ -214,7 +215,7 @@ impl Session {
             }
             Plan::Update(update) => match &update.target {
                 Target::Access(access) => {
-                    for (key, old) in writing.find(&update.view, access).await? {
+                    for (key, old) in writing.find(&update.view, access, true).await? {
                         writing.update(update, key, old, None, &mut outcome).await?;
                     }
                 }
@@ -233,7 +234,7 @@ impl Session {
             },
             Plan::Delete(delete) => match &delete.target {
                 Target::Access(access) => {
-                    for (key, old) in writing.find(&delete.view, access).await? {
+                    for (key, old) in writing.find(&delete.view, access, delete.returning.is_some()).await? {
                         writing.delete(delete, key, old, &mut outcome)?;
                     }
                 }
@@ -260,10 +261,11 @@ impl Session {
     async fn query_rows(&mut self, query: &Query, types: &[Type], parameters: &[Value]) -> Result<Vec<Row>> {
         let mut stream = self.run_query(query, types, parameters).await?;
         let of: Vec<Type> = query.columns.iter().map(|column| column.column_type).collect();
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = stream.try_next().await? {
+            bytes += batch.get_array_memory_size();
+            crate::changes::check_found(rows.len() + batch.num_rows(), bytes)?;
             rows.extend(arrow::rows(&batch, &of)?);
-            crate::changes::check_size(rows.len(), 0)?;
         }
         Ok(rows)
     }
@@ -403,10 +405,10 @@ impl Writing<'_> {
         }
     }
 
-    /// The whole rows that a plan touches, in key order.
-    async fn find(&self, view: &View, access: &Access) -> Result<Vec<(Bytes, Row)>> {
+    /// The keys that a plan touches, in their order. `whole`: with their rows, which are empty otherwise.
+    async fn find(&self, view: &View, access: &Access, whole: bool) -> Result<Vec<(Bytes, Row)>> {
         let all = view.all_positions();
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         let mut take = |key: Bytes, value: &Bytes| {
             let row = view.decode(&key, value, &all)?;
             let holds = match &access.filter {
@@ -414,9 +416,10 @@ impl Writing<'_> {
                 None => true,
             };
             if holds {
-                found.push((key, row));
+                bytes += key.len() + if whole { value.len() } else { 0 };
+                found.push((key, if whole { row } else { Row::new() }));
             }
-            crate::changes::check_size(found.len(), 0)
+            crate::changes::check_found(found.len(), bytes)
         };
         match access.find(view, &self.context)? {
             Found::Points(keys) => {
@@ -429,12 +432,12 @@ impl Writing<'_> {
             Found::Range(range) => {
                 let mut scan = self.reading.scan(range).await?;
                 loop {
-                    let rows = scan.next(limits::SCAN_ROWS).await?;
-                    if rows.is_empty() {
-                        break;
-                    }
+                    let (rows, last) = portion(scan.as_mut(), limits::SCAN_ROWS).await?;
                     for row in rows {
                         take(row.key, &row.value.bytes)?;
+                    }
+                    if last {
+                        break;
                     }
                     // A long table in memory must not keep the thread to itself, nor the statement from being stopped.
                     tokio::task::yield_now().await;

@@ -1,6 +1,7 @@
 //! Running what only reads.
 
 use super::{Answer, Rows, Session, Tag};
+use crate::portion::portion;
 use crate::sql::arrow;
 use crate::sql::expression::Context;
 use crate::sql::plan::access::Found;
@@ -174,11 +175,10 @@ impl Scanning {
             let filtered = select.filter.is_some();
             let wanted =
                 if filtered { limits::SCAN_ROWS } else { self.limit.saturating_add(self.skip).min(limits::SCAN_ROWS) };
-            let found = self.scan.next(wanted).await?;
+            let (found, last) = portion(self.scan.as_mut(), wanted).await?;
             if found.is_empty() {
                 return Ok(None);
             }
-            let last = found.len() < wanted;
             let mut rows = Vec::with_capacity(found.len());
             for row in found {
                 let decoded = select.view.decode(&row.key, &row.value.bytes, &select.decoded)?;

@@ -7,6 +7,7 @@
 use super::arrow::{self, Builder};
 use super::expression::{Comparison, Context, Expression};
 use super::plan::access::{Access, Found};
+use crate::portion::portion;
 use crate::table::View;
 use crate::{Error, Result, Type, limits};
 use async_trait::async_trait;
@@ -172,7 +173,7 @@ impl PartitionStream for TableScan {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let scan = self.clone();
         let batches = match self.found.as_ref() {
-            Found::Points(_) => futures::stream::once(async move { scan.points().await }).boxed(),
+            Found::Points(_) => scan.points().boxed(),
             Found::Range(range) => {
                 let range = range.clone();
                 futures::stream::once(async move { scan.range(range).await }).try_flatten().boxed()
@@ -189,24 +190,31 @@ impl TableScan {
         Builder::new(&types, Arc::clone(&self.schema), rows)
     }
 
-    async fn points(self) -> Result<RecordBatch> {
-        let Found::Points(keys) = self.found.as_ref() else {
-            return Err(Error::Corrupt("a scan of points has none".into()));
-        };
-        let mut builder = self.builder(keys.len());
-        for key in keys {
-            if let Some(value) = self.reading.get(key).await? {
-                builder.push(&self.view.decode(key, &value.bytes, &self.positions)?)?;
+    fn points(self) -> impl futures::Stream<Item = Result<RecordBatch>> + Send {
+        futures::stream::try_unfold((self, 0), |(own, mut at)| async move {
+            let Found::Points(keys) = own.found.as_ref() else {
+                return Err(Error::Corrupt("a scan of points has none".into()));
+            };
+            if at == keys.len() {
+                return Ok(None);
             }
-        }
-        builder.finish()
+            let (mut builder, mut bytes) = (own.builder(keys.len() - at), 0);
+            while let Some(key) = keys.get(at).filter(|_| bytes < limits::SCAN_BYTES) {
+                at += 1;
+                if let Some(value) = own.reading.get(key).await? {
+                    bytes += value.bytes.len();
+                    builder.push(&own.view.decode(key, &value.bytes, &own.positions)?)?;
+                }
+            }
+            Ok(Some((builder.finish()?, (own, at))))
+        })
     }
 
     async fn range(self, range: KeyRange) -> Result<impl futures::Stream<Item = Result<RecordBatch>> + Send> {
         let scan = self.reading.scan(range).await?;
         let rows_left = self.limit.unwrap_or(usize::MAX);
         Ok(futures::stream::try_unfold((self, scan, rows_left), |(own, mut scan, rows_left)| async move {
-            let rows = scan.next(rows_left.min(limits::SCAN_ROWS)).await?;
+            let (rows, _) = portion(scan.as_mut(), rows_left.min(limits::SCAN_ROWS)).await?;
             if rows.is_empty() {
                 return Ok(None);
             }

@@ -107,3 +107,20 @@ async fn an_escaped_quote_ends_no_field_of_csv() {
         client.run("TRUNCATE t").await;
     }
 }
+
+#[tokio::test]
+async fn long_lines_are_written_before_a_thousand_are_gathered() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, s text)").await;
+    let line = |id: usize| format!("{id}\t{}\n", "x".repeat(900_000));
+    let prepared = client.0.prepare("COPY t FROM STDIN", &[]).await.expect("it is prepared");
+    let Ok(Answer::CopyIn(mut copy)) = client.0.execute(&prepared, &[], false).await else { panic!("it copies in") };
+    for id in 0.. {
+        if let Err(error) = client.0.copy_data(&mut copy, line(id).as_bytes()).await {
+            assert!(matches!(error, Error::TooLarge(_)), "{error}");
+            assert!(id < 80, "a transaction takes 64 MiB, and {id} lines were taken");
+            break;
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! SELECT, on the direct path and through DataFusion.
 
 use crate::harness::{Client, Database};
-use ballast_tables::Error;
+use ballast_tables::{Answer, Error, Row, Rows, Value, limits};
+use futures::TryStreamExt;
 
 async fn filled() -> (Database, Client) {
     let database = Database::new().await;
@@ -266,4 +267,37 @@ async fn an_order_is_that_of_the_output_where_its_name_is_also_a_column() {
     ] {
         assert_eq!(client.run(sql).await, rows, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn large_rows_come_in_small_portions() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let large = "x".repeat(900_000);
+    for id in 0..100 {
+        client.run_with("INSERT INTO t VALUES ($1, $2)", &[&id.to_string(), &large]).await;
+    }
+    let bytes = |rows: &Vec<Row>| {
+        let text = |value: &Value| if let Value::Text(text) = value { text.bytes().len() } else { 0 };
+        rows.iter().flatten().map(text).sum::<usize>()
+    };
+    let keys = (0..100).map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    for sql in [
+        "SELECT id, v FROM t".to_owned(),
+        "SELECT id, v FROM t AS t ORDER BY v LIMIT 100".to_owned(),
+        format!("SELECT DISTINCT t.id, t.v FROM t JOIN t AS u USING (id) WHERE t.id IN ({keys})"),
+    ] {
+        let prepared = client.0.prepare(&sql, &[]).await.expect("it is prepared");
+        let Ok(Answer::Rows { rows: Rows::Stream(stream), .. }) = client.0.execute(&prepared, &[], false).await else {
+            panic!("{sql} streams")
+        };
+        let portions: Vec<Vec<Row>> = stream.try_collect().await.expect("rows");
+        assert_eq!(portions.iter().map(Vec::len).sum::<usize>(), 100, "{sql}");
+        if !sql.contains("ORDER") && !sql.contains("DISTINCT") {
+            assert!(portions.iter().all(|rows| bytes(rows) < 3 * limits::SCAN_BYTES), "{sql}");
+        }
+    }
+    assert_eq!(client.run("UPDATE t SET v = left(v, 1)").await, ["UPDATE 100"]);
+    assert_eq!(client.run("SELECT count(*), min(v), max(v) FROM t").await, ["100|x|x"]);
 }
