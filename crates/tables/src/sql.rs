@@ -1,7 +1,7 @@
 //! From a statement's text to its answer.
 //!
 //! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what we evaluate ourselves),
-//! [`query`], [`provider`] and [`engine`] (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how
+//! [`query`], [`numbers`], [`provider`] and [`engine`] (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how
 //! it ends), [`catalog`] (what clients ask about tables).
 
 pub(crate) mod arrow;
@@ -10,6 +10,7 @@ pub(crate) mod computing;
 pub(crate) mod depth;
 pub(crate) mod engine;
 pub(crate) mod expression;
+pub(crate) mod numbers;
 pub mod plan;
 pub(crate) mod provider;
 pub(crate) mod query;

@@ -53,7 +53,7 @@ impl Query {
         }
         state.register_catalog_list(Arc::new(super::catalog::Catalogs(Arc::clone(&names))));
         let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = super::numbers::as_postgresql(state.statement_to_plan(statement).await?)?;
         if !reads_only(&plan) {
             return Err(Error::Unsupported("this statement is not supported".into()));
         }

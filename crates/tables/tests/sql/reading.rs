@@ -301,3 +301,44 @@ async fn large_rows_come_in_small_portions() {
     assert_eq!(client.run("UPDATE t SET v = left(v, 1)").await, ["UPDATE 100"]);
     assert_eq!(client.run("SELECT count(*), min(v), max(v) FROM t").await, ["100|x|x"]);
 }
+
+#[tokio::test]
+async fn a_decimal_beside_a_float_is_a_float() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE m (id int PRIMARY KEY, v real, w float8)").await;
+    client.run("INSERT INTO m VALUES (1, 20000000, 1e15), (2, 'Infinity', 'NaN'), (3, 0.25, 0.1)").await;
+    for (condition, ids) in [
+        ("v > 0.5", "1, 2"),
+        ("w > 0.5", "1, 2"),
+        ("0.5 > w", "3"),
+        ("v = 0.25", "3"),
+        ("w = 0.1", "3"),
+        ("w * 2.0 = 0.2", "3"),
+        ("w BETWEEN 0.05 AND 0.2", "3"),
+        ("w IN (0.1, 0.3)", "3"),
+        ("w NOT IN (0.1, 0.3)", "1, 2"),
+        ("w < (SELECT 0.5)", "3"),
+    ] {
+        let sql = format!("SELECT string_agg(CAST(id AS text), ', ' ORDER BY id) FROM m WHERE {condition}");
+        assert_eq!(client.run(&sql).await, [ids], "{condition}");
+    }
+    let grouped = "SELECT w * 0.5, count(*) FROM m WHERE id <> 2 GROUP BY w * 0.5 ORDER BY w * 0.5";
+    assert_eq!(client.run(grouped).await, ["0.05|1", "500000000000000|1"]);
+    assert_eq!(client.run_with("SELECT count(*) FROM m WHERE w > $1", &["0.5"]).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_sum_of_bigints_has_all_its_digits() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE n (id int PRIMARY KEY, v bigint, w int)").await;
+    client.run("INSERT INTO n VALUES (1, 9223372036854775807, 2147483647), (2, 9223372036854775807, 2147483647)").await;
+    assert_eq!(client.run("SELECT sum(v), sum(w) FROM n").await, ["18446744073709551614|4294967294"]);
+    assert_eq!(client.run("SELECT sum(v) OVER () FROM n WHERE id = 1").await, ["9223372036854775807"]);
+    assert_eq!(client.run("SELECT w, sum(v) AS s FROM n GROUP BY w HAVING sum(v) > 1").await.len(), 1);
+    let update = "UPDATE n SET v = (SELECT sum(v) FROM n)";
+    assert!(matches!(client.fails(update).await, Error::OutOfRange(_)));
+    assert_eq!(client.run("UPDATE n SET v = (SELECT sum(v) FROM n WHERE id = 1) WHERE id = 2").await, ["UPDATE 1"]);
+    assert_eq!(client.run("SELECT sum(c) FROM (SELECT count(*) AS c FROM n GROUP BY id) AS d").await, ["2"]);
+}
