@@ -39,6 +39,8 @@ pub(crate) enum Expression {
     Same(Box<Expression>, Box<Expression>),
     Case(Vec<(Expression, Expression)>, Box<Expression>),
     Cast(Box<Expression>, Type),
+    /// As text, of a value of this type.
+    Print(Box<Expression>, Type),
     Call(Function, Vec<Expression>),
 }
 
@@ -113,7 +115,8 @@ impl Expression {
             | Self::IsNull(a)
             | Self::IsTrue(a)
             | Self::IsFalse(a)
-            | Self::Cast(a, _) => {
+            | Self::Cast(a, _)
+            | Self::Print(a, _) => {
                 a.visit(see);
             }
             Self::And(a, b)
@@ -148,7 +151,8 @@ impl Expression {
             | Self::IsNull(a)
             | Self::IsTrue(a)
             | Self::IsFalse(a)
-            | Self::Cast(a, _) => {
+            | Self::Cast(a, _)
+            | Self::Print(a, _) => {
                 change(a);
             }
             Self::And(a, b)

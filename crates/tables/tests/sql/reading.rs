@@ -342,3 +342,28 @@ async fn a_sum_of_bigints_has_all_its_digits() {
     assert_eq!(client.run("UPDATE n SET v = (SELECT sum(v) FROM n WHERE id = 1) WHERE id = 2").await, ["UPDATE 1"]);
     assert_eq!(client.run("SELECT sum(c) FROM (SELECT count(*) AS c FROM n GROUP BY id) AS d").await, ["2"]);
 }
+
+#[tokio::test]
+async fn values_are_spelled_alike_on_both_paths() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE k (id int PRIMARY KEY, b bool, r real, z timestamptz, t text, c varchar(4))").await;
+    client.run("INSERT INTO k VALUES (1, true, 0.1, '2024-02-29 12:00:00+00', 'x', 'y')").await;
+    for (item, text) in [
+        ("b::text", "true"),
+        ("r::text", "0.1"),
+        ("z::text", "2024-02-29 12:00:00+00"),
+        ("'' || b", "true"),
+        ("'' || r", "0.1"),
+        ("'' || z", "2024-02-29 12:00:00+00"),
+        ("b::varchar(2)", "tr"),
+        ("id::text || t", "1x"),
+        ("b", "t"),
+    ] {
+        assert_eq!(client.run(&format!("SELECT {item} FROM k")).await, [text], "{item}");
+    }
+    client.run("UPDATE k SET t = b, c = id").await;
+    assert_eq!(client.run("SELECT t, c FROM k").await, ["true|1"]);
+    client.run("INSERT INTO k (id, t) VALUES (2, false)").await;
+    assert_eq!(client.run("SELECT t FROM k WHERE id = 2").await, ["false"]);
+}

@@ -76,7 +76,15 @@ impl Compiler {
             let text = format!("column is of type {} but expression is of type {of}", to.base_name());
             return Err(Error::TypeMismatch(text).into());
         }
-        self.decide(typed, to)
+        if to.is_text() { self.as_text(typed, to) } else { self.decide(typed, to) }
+    }
+
+    /// As text, spelled by the type that it has; `to` is what it becomes if it has none.
+    fn as_text(&mut self, typed: Typed, to: Type) -> Compiled<Expression> {
+        match typed.of {
+            Some(of) if !of.is_text() => Ok(Expression::Print(Box::new(typed.expression), of)),
+            _ => self.decide(typed, to),
+        }
     }
 
     /// Gives an undecided expression its type. A literal is parsed now.
@@ -225,7 +233,7 @@ impl Compiler {
     fn cast(&mut self, expr: &ast::Expr, to: Type, scope: &Scope) -> Compiled<Typed> {
         let inner = self.compile(expr, scope)?;
         let undecided = inner.of.is_none();
-        let expression = self.decide(inner, to)?;
+        let expression = if to.is_text() { self.as_text(inner, to)? } else { self.decide(inner, to)? };
         // A literal has become the type already; a parameter is declared as it.
         let expression = if undecided { expression } else { Expression::Cast(Box::new(expression), to) };
         Ok(Typed { expression, of: Some(to) })
@@ -312,7 +320,7 @@ impl Compiler {
                 if !text(a.of) && !text(b.of) {
                     return Err(Stop::Fallback);
                 }
-                let (a, b) = (self.decide(a, Type::Text)?, self.decide(b, Type::Text)?);
+                let (a, b) = (self.as_text(a, Type::Text)?, self.as_text(b, Type::Text)?);
                 return typed(Expression::Concatenate(Box::new(a), Box::new(b)), Type::Text);
             }
             Op::Plus => Arithmetic::Add,

@@ -88,6 +88,7 @@ impl Expression {
                 otherwise.evaluate(row, context)?
             }
             Self::Cast(a, to) => cast(a.evaluate(row, context)?, *to)?,
+            Self::Print(a, of) => printed(a.evaluate(row, context)?, *of),
             Self::Call(function, arguments) => {
                 let values = arguments.iter().map(|argument| argument.evaluate(row, context));
                 function.call(values.collect::<Result<Vec<_>>>()?, context)?
@@ -115,6 +116,15 @@ impl Comparison {
             Self::Greater => order.is_gt(),
             Self::GreaterOrEqual => order.is_ge(),
         }
+    }
+}
+
+/// A cast spells truth out, which a client is told with one letter.
+fn printed(value: Value, of: Type) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::Bool(truth) => Value::text(if truth { "true" } else { "false" }),
+        value => Value::text(text::print(&value, of)),
     }
 }
 
