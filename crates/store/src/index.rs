@@ -300,7 +300,8 @@ impl Volume for IndexedVolume {
 
     async fn create_snapshot(&self, name: &str) -> Result<SnapshotEntry> {
         self.inner.ready().await?;
-        snapshot::create(&self.inner, name).await
+        let (inner, name) = (Arc::clone(&self.inner), name.to_owned());
+        writing::to_the_end(async move { snapshot::create(&inner, &name).await }).await
     }
 
     async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
@@ -315,7 +316,8 @@ impl Volume for IndexedVolume {
 
     async fn delete_snapshot(&self, name: &str) -> Result<()> {
         self.inner.ready().await?;
-        snapshot::delete(&self.inner, name).await
+        let (inner, name) = (Arc::clone(&self.inner), name.to_owned());
+        writing::to_the_end(async move { snapshot::delete(&inner, &name).await }).await
     }
 
     fn stats(&self) -> VolumeStats {

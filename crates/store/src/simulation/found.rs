@@ -290,3 +290,44 @@ async fn the_background_collects_again_after_a_round_that_failed() {
     tokio::time::sleep(ROUNDS).await;
     assert_eq!(volume.stats().segments, 0);
 }
+
+/// A server that dies later must not find what this one never told of.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_whose_caller_goes_away_is_made_or_not_and_removed_or_not() {
+    for polls in 1.. {
+        let mut world = World::on_disk();
+        let (mut state, mut made) = (Vec::new(), 0);
+        for deleted in [false, true] {
+            let volume = volume(&world).await;
+            fill(&volume).await;
+            if deleted && volume.snapshots().await.unwrap().is_empty() {
+                volume.create_snapshot("s").await.unwrap();
+            }
+            let mut change = match deleted {
+                false => volume.create_snapshot("s").map(|made| made.map(drop)).boxed(),
+                true => volume.delete_snapshot("s").boxed(),
+            };
+            for _ in 0..polls {
+                if futures::poll!(&mut change).is_ready() {
+                    made += 1;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            drop(change);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            state.push(volume.snapshots().await.unwrap());
+            for entry in volume.snapshots().await.unwrap() {
+                dump(&*volume.open_snapshot(&entry.name).await.unwrap(), true).await.unwrap();
+            }
+            world.crash();
+        }
+        let volume = volume(&world).await;
+        assert_eq!(volume.snapshots().await.unwrap(), state[1], "{polls} polls");
+        volume.create_snapshot("s").await.unwrap();
+        world.crash();
+        if made == 2 {
+            return;
+        }
+    }
+}
