@@ -222,7 +222,7 @@ impl Read for IndexedVolume {
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
         self.inner.ready().await?;
-        cut::scan(&self.inner.db, range, Some(Arc::clone(&self.inner))).await
+        cut::scan_now(&self.inner, range).await
     }
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {

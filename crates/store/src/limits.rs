@@ -54,6 +54,10 @@ pub const PACK_ROWS_MAX: usize = 100_000;
 /// Rows taken from a scan at a time by background work.
 pub const SCAN_ROWS: usize = 1024;
 
+/// How long a scan of a cut goes on in the same files of the index. Compaction keeps what it replaces for 15 minutes;
+/// to look anew costs 100 µs or more.
+pub const SCAN_RENEWED: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// How long an open cut keeps what its rows point at from being removed. Writers wait for it when the log is full,
 /// so it is no longer than they can stand still; and at 200 MB/s the log takes as long to fill.
 pub const CUT_PAYLOAD_KEPT: std::time::Duration = std::time::Duration::from_secs(5);

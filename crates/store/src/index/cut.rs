@@ -95,7 +95,7 @@ impl Read for IndexCut {
 
     async fn scan(&self, range: KeyRange) -> Result<Box<dyn Scan>> {
         self.inner.ready().await?;
-        scan(self.snapshot.as_ref(), range, Some(Arc::clone(&self.ticket))).await
+        scan_cut(Arc::clone(&self.snapshot), range, Some(Arc::clone(&self.ticket))).await
     }
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
@@ -104,21 +104,52 @@ impl Read for IndexCut {
     }
 }
 
-/// Starts a scan of anything that SlateDB can read; `keep` lives as long as the scan.
+/// Starts a scan of the present: of one cut, however long it takes.
+pub(crate) async fn scan_now(inner: &Arc<Inner>, range: KeyRange) -> Result<Box<dyn Scan>> {
+    let snapshot = inner.db.snapshot().map_err(|error| inner.error(error))?;
+    scan_cut(snapshot, range, Some(Arc::clone(inner))).await
+}
+
+/// Starts a scan that may take as long as the cut is held: it looks for its place anew now and then, since the index's
+/// files do not stay, but what the cut shows of them does.
+async fn scan_cut<K: Send + Sync + 'static>(
+    snapshot: Arc<DbSnapshot>,
+    range: KeyRange,
+    keep: Option<Arc<K>>,
+) -> Result<Box<dyn Scan>> {
+    let Some(bounds) = bounds_of(range) else { return Ok(Box::new(EmptyScan)) };
+    let iterator = iterate(snapshot.as_ref(), bounds.clone()).await?;
+    let renewal = Some(Renewal { snapshot, bounds, at: Instant::now() + limits::SCAN_RENEWED });
+    Ok(Box::new(IndexScan { iterator, done: false, renewal, _keep: keep }))
+}
+
+/// Starts a scan of anything that SlateDB can read; `keep` lives as long as the scan. A transaction's is to end within
+/// the 15 minutes for which compaction keeps what it replaces: to look for its place anew would show it what it has
+/// written since. The files of a named snapshot stay.
 pub(crate) async fn scan<K: Send + Sync + 'static>(
     source: &(impl DbReadOps + Sync),
     range: KeyRange,
     keep: Option<Arc<K>>,
 ) -> Result<Box<dyn Scan>> {
+    let Some(bounds) = bounds_of(range) else { return Ok(Box::new(EmptyScan)) };
+    let iterator = iterate(source, bounds).await?;
+    Ok(Box::new(IndexScan { iterator, done: false, renewal: None, _keep: keep }))
+}
+
+type Bounds = (Bound<Bytes>, Bound<Bytes>);
+
+/// `None` if nothing lies within.
+fn bounds_of(range: KeyRange) -> Option<Bounds> {
     if range.end.as_ref().is_some_and(|end| *end <= range.start) {
-        return Ok(Box::new(EmptyScan));
+        return None;
     }
-    let end = range.end.map_or(Bound::Unbounded, Bound::Excluded);
-    let bounds = (Bound::Included(range.start), end);
+    Some((Bound::Included(range.start), range.end.map_or(Bound::Unbounded, Bound::Excluded)))
+}
+
+async fn iterate(source: &(impl DbReadOps + Sync), bounds: Bounds) -> Result<DbIterator> {
     // The defaults fetch one block at a time and cache none; our scans are short and come again.
     let options = ScanOptions { read_ahead_bytes: 256 << 10, cache_blocks: true, ..ScanOptions::default() };
-    let iterator = source.scan_with_options(bounds, &options).await.map_err(super::index_error)?;
-    Ok(Box::new(IndexScan { iterator, done: false, _keep: keep }))
+    source.scan_with_options(bounds, &options).await.map_err(super::index_error)
 }
 
 struct EmptyScan;
@@ -133,18 +164,33 @@ impl Scan for EmptyScan {
 struct IndexScan<K> {
     iterator: DbIterator,
     done: bool,
+    renewal: Option<Renewal>,
     _keep: Option<Arc<K>>,
+}
+
+/// What is left of a scan, and when to begin it anew.
+struct Renewal {
+    snapshot: Arc<DbSnapshot>,
+    bounds: Bounds,
+    at: Instant,
 }
 
 #[async_trait]
 impl<K: Send + Sync> Scan for IndexScan<K> {
     async fn next(&mut self, rows_max: usize) -> Result<Vec<Row>> {
+        if let Some(renewal) = self.renewal.as_mut().filter(|renewal| !self.done && renewal.at <= Instant::now()) {
+            self.iterator = iterate(renewal.snapshot.as_ref(), renewal.bounds.clone()).await?;
+            renewal.at = Instant::now() + limits::SCAN_RENEWED;
+        }
         let mut rows = Vec::new();
         while !self.done && rows.len() < rows_max {
             match self.iterator.next().await.map_err(super::index_error)? {
                 Some(found) => rows.push(Row { key: found.key, value: value::decode(found.value)? }),
                 None => self.done = true,
             }
+        }
+        if let Some((renewal, last)) = self.renewal.as_mut().zip(rows.last()) {
+            renewal.bounds.0 = Bound::Excluded(last.key.clone());
         }
         Ok(rows)
     }

@@ -64,7 +64,7 @@ impl Snapshots {
 
 /// Reads the names at open, and removes checkpoints that a crash left without one.
 pub(crate) async fn load(inner: &Arc<Inner>) -> Result<()> {
-    let mut scan = cut::scan(&inner.db, Space::System.range(&[PREFIX]), Some(Arc::clone(inner))).await?;
+    let mut scan = cut::scan_now(inner, Space::System.range(&[PREFIX])).await?;
     loop {
         let rows = scan.next(limits::SCAN_ROWS).await?;
         if rows.is_empty() {
@@ -156,7 +156,7 @@ pub(crate) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
 
 async fn forget_rescued(inner: &Arc<Inner>, name: &str) -> Result<()> {
     let range = KeyRange::prefix(rescued_prefix(name));
-    let mut scan = cut::scan(&inner.db, range, Some(Arc::clone(inner))).await?;
+    let mut scan = cut::scan_now(inner, range).await?;
     loop {
         let rows = scan.next(limits::SCAN_ROWS).await?;
         if rows.is_empty() {
@@ -172,7 +172,7 @@ async fn forget_rescued(inner: &Arc<Inner>, name: &str) -> Result<()> {
 async fn forget_strangers(inner: &Arc<Inner>) -> Result<()> {
     let mut range = Space::Rescued.range(&[]);
     loop {
-        let mut scan = cut::scan(&inner.db, range.clone(), Some(Arc::clone(inner))).await?;
+        let mut scan = cut::scan_now(inner, range.clone()).await?;
         let Some(row) = scan.next(1).await?.pop() else { return Ok(()) };
         let name = row.key[1..].split(|byte| *byte == 0).next().unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();

@@ -331,3 +331,50 @@ async fn a_snapshot_whose_caller_goes_away_is_made_or_not_and_removed_or_not() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_may_take_longer_than_the_index_keeps_what_it_compacted() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let key = |number: u8| Space::Inode.key(&[&[number]]);
+    let write = async |numbers: std::ops::Range<u8>, length: u64| {
+        let mut batch = Batch::new();
+        numbers.for_each(|number| batch.put(key(number), content(number.into(), length)));
+        volume.commit(batch).await.unwrap();
+        volume.flush_index().await.unwrap();
+    };
+    // More than the index's cache has.
+    for numbers in [0..24, 24..48, 48..72] {
+        write(numbers, 1_000_000).await;
+    }
+    let cut = volume.cut().await.unwrap();
+    let mut scans =
+        [volume.scan(Space::Inode.range(&[])).await.unwrap(), cut.scan(Space::Inode.range(&[])).await.unwrap()];
+    let files = || async {
+        use futures::TryStreamExt;
+        use object_store::ObjectStore;
+        let listed: Vec<_> = world.bucket.list(None).try_collect().await.unwrap();
+        let names = listed.into_iter().map(|meta| meta.location.to_string());
+        names.filter(|name| name.contains("/index/compacted/")).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = files().await;
+    let mut found = [scans[0].next(1).await.unwrap(), scans[1].next(1).await.unwrap()];
+    for minute in 0..40 {
+        write(100 + minute..101 + minute, 1000).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert!(files().await.is_disjoint(&before), "what they began in has gone");
+    for (scan, found) in scans.iter_mut().zip(&mut found) {
+        loop {
+            let rows = scan.next(5).await.unwrap();
+            if rows.is_empty() {
+                break;
+            }
+            found.extend(rows);
+        }
+        assert_eq!(found.len(), 72);
+        for (number, row) in (0..).zip(found) {
+            assert!(row.key == key(number) && row.value.bytes == content(number.into(), 1_000_000), "row {number}");
+        }
+    }
+}
