@@ -276,9 +276,12 @@ pub const BUCKET_RETRY_PAUSE_MAX: std::time::Duration = std::time::Duration::fro
 /// Payloads that are copied for a snapshot at a time: at most 128 KiB each in practice, 32 MiB in all.
 pub const RESCUE_PAYLOADS: usize = 256;
 
-/// How long one PUT of the object log may take, how often it is tried, and how much longer the pause becomes
-/// with each attempt: about two minutes in all. After that the log stops, and the server opens it again.
+/// How long one PUT of the object log may take, beside what its bytes and those beside it take at 2 Mbit/s and up to
+/// [`BUCKET_REQUEST_TIME_MAX`]; how often it is tried, and how much longer the pause becomes with each attempt: about two
+/// minutes in all for small groups, ten for the largest. After that the log stops, and the server opens it again. A bucket
+/// that is dead costs the lease first; and a late object has its place, however late it is.
 pub const LOG_PUT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+pub const LOG_PUT_BYTES_PER_SECOND: u64 = 250_000;
 pub const LOG_PUT_ATTEMPTS: u32 = 10;
 pub const LOG_PUT_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
 

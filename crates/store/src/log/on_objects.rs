@@ -23,6 +23,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The objects of a log, whoever wrote them.
 #[derive(Clone, Debug)]
@@ -145,6 +146,13 @@ impl Objects {
     }
 }
 
+/// How long a create of so many bytes may take; those beside it are taken to have as many.
+fn put_timeout(bytes: u64) -> Duration {
+    let in_flight = bytes * limits::LOG_PUTS_IN_FLIGHT as u64;
+    let sent = Duration::from_millis(in_flight * 1000 / limits::LOG_PUT_BYTES_PER_SECOND);
+    (limits::LOG_PUT_TIMEOUT + sent).min(limits::BUCKET_REQUEST_TIME_MAX)
+}
+
 /// What a conditional create came to.
 pub enum Created {
     Ours,
@@ -190,9 +198,10 @@ impl ObjectWriter {
     pub async fn create(&self, number: u64, payload: PutPayload) -> Result<Created> {
         let path = self.objects.path(number);
         let mut attempt = 0;
+        let timeout = put_timeout(payload.content_length() as u64);
         loop {
             let put = self.objects.store.put_opts(&path, payload.clone(), PutMode::Create.into());
-            let failed = match tokio::time::timeout(limits::LOG_PUT_TIMEOUT, put).await {
+            let failed = match tokio::time::timeout(timeout, put).await {
                 Ok(Ok(_)) => return Ok(Created::Ours),
                 Ok(Err(error)) => failure(&format!("write {path}"), error),
                 Err(_) => Error::Unavailable { what: format!("writing {path} took too long"), source: None },

@@ -19,6 +19,8 @@ pub struct Faults {
     pub lost_request: u64,
     pub lost_answer: u64,
     pub slow: u64,
+    /// How fast one PUT goes; 0 is at once.
+    pub bytes_per_second: u64,
 }
 
 /// See the module. Clones share the bucket.
@@ -66,6 +68,10 @@ impl ObjectStore for FaultyStore {
         if self.strikes(self.faults.lost_request) {
             self.delay().await;
             return Err(self.broken());
+        }
+        if self.faults.bytes_per_second > 0 {
+            let seconds = payload.content_length() as f64 / self.faults.bytes_per_second as f64;
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
         }
         // What was sent arrives, whether or not the sender is still there.
         let (store, location) = (self.clone(), location.clone());

@@ -166,7 +166,7 @@ async fn a_log_object_that_is_cut_while_it_is_read_is_named() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_lost_is_settled_by_reading_the_object() {
     let random = Random::from_seed(3);
-    let faults = Faults { lost_answer: 2, lost_request: 3, slow: 0 };
+    let faults = Faults { lost_answer: 2, lost_request: 3, ..Faults::default() };
     let store = FaultyStore::new(random, faults);
     let medium = on(Arc::new(store.clone()));
     let Opened { log, .. } = open_at(&medium, 1, Position(0)).await.unwrap();
@@ -199,6 +199,17 @@ async fn waiters_wake_in_order_although_creates_finish_in_any_order() {
 }
 
 /// A group that the first writer had under way when the second one's fence took number 68.
+/// At 20 Mbit/s, four groups of 8 MiB at a time.
+#[tokio::test(start_paused = true)]
+async fn a_large_group_has_the_time_that_it_takes() {
+    let faults = Faults { bytes_per_second: 2_500_000 / 4, ..Faults::default() };
+    let store = Arc::new(FaultyStore::new(Random::from_seed(1), faults));
+    let Opened { log, .. } = open_at(&on(store.clone()), 1, Position(0)).await.unwrap();
+    let before = store.puts();
+    put(&log, 1, 8 << 20).await.unwrap();
+    assert_eq!(store.puts() - before, 2, "one group of payload and one of rows");
+}
+
 fn late(number: u64, start: Position) -> (GroupHeader, Bytes) {
     let mut records = Vec::new();
     put_rows_record(&mut records, 99, &[0; 100]);
@@ -271,7 +282,8 @@ async fn what_a_dead_writer_had_under_way_does_no_harm_whenever_it_arrives() {
 /// Lives of writers that overlap: each is overtaken by the next one while it writes.
 async fn lives(seed: u64) {
     let random = Random::from_seed(seed);
-    let faults = Faults { lost_request: random.below(8), lost_answer: random.below(8), slow: random.below(2) * 20 };
+    let (lost_request, lost_answer, slow) = (random.below(8), random.below(8), random.below(2) * 20);
+    let faults = Faults { lost_request, lost_answer, slow, ..Faults::default() };
     let store = FaultyStore::new(random.clone(), faults);
     let medium = on(Arc::new(store));
     // What each epoch appended is numbered from 1; the highest that it was told to be durable.
