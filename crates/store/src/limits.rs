@@ -35,7 +35,7 @@ pub const SEGMENT_BYTES_MAX: usize = 16 << 20;
 /// Segments of one write that are uploaded at a time.
 pub const SEGMENT_PUTS_MAX: usize = 4;
 
-/// Payload that settling holds in memory at a time.
+/// Payload that settling holds in memory at a time, unless one row has more.
 pub const SETTLE_BYTES: usize = SEGMENT_BYTES_MAX;
 
 /// Rows of one settling transaction: it conflicts with any writer of any of them.
@@ -273,7 +273,7 @@ pub const BUCKET_RETRY_FIRST: std::time::Duration = std::time::Duration::from_mi
 /// The longest such pause.
 pub const BUCKET_RETRY_PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Payloads that are copied for a snapshot at a time: at most 128 KiB each in practice, 32 MiB in all.
+/// Payloads that are copied for a snapshot at a time, [`SETTLE_BYTES`] in all: each is a row of one commit.
 pub const RESCUE_PAYLOADS: usize = 256;
 
 /// How long one PUT of the object log may take, beside what its bytes and those beside it take at 2 Mbit/s and up to

@@ -7,7 +7,8 @@ use super::{Inner, transaction};
 use crate::pointer::Place;
 use crate::{Error, Pointer, Result, Value, limits};
 use bytes::Bytes;
-use std::collections::{BTreeSet, HashMap};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
@@ -45,40 +46,44 @@ pub(crate) async fn move_rows(
     Ok(moved)
 }
 
+/// Reads payloads, many at a time where they are far away; `None` for what has moved. All of them lie in memory.
+pub(crate) async fn read_to_copy(inner: &Inner, pointers: &[Pointer]) -> Result<Vec<Option<Bytes>>> {
+    let reads: Vec<_> = pointers.iter().map(|pointer| inner.read_to_copy(pointer)).collect();
+    let read = stream::iter(reads).buffered(inner.log().reads_at_once()).map(|read| match read {
+        Err(Error::PayloadMoved) => Ok(None),
+        read => read.map(Some),
+    });
+    read.try_collect().await
+}
+
 async fn move_batch(
     inner: &Arc<Inner>,
     batch: Vec<(Bytes, Value)>,
     wanted: &(dyn Fn(Place) -> bool + Send + Sync),
     moved: &mut Moved,
 ) -> Result<()> {
-    let mut payloads: Vec<(Pointer, Bytes)> = Vec::new();
+    let of_row =
+        |value: &Value| value.pointers.iter().filter(|pointer| wanted(pointer.place)).copied().collect::<Vec<_>>();
+    let mut seen = HashSet::new();
+    let mut pointers: Vec<Pointer> = batch.iter().flat_map(|(_, value)| of_row(value)).collect();
+    pointers.retain(|pointer| seen.insert(*pointer));
+    let read = read_to_copy(inner, &pointers).await?;
+    let mut payloads: Vec<(u32, Bytes)> = Vec::new();
     let mut index: HashMap<Pointer, usize> = HashMap::new();
-    let mut rows = Vec::with_capacity(batch.len());
-    'rows: for (key, value) in batch {
-        for pointer in value.pointers.iter().filter(|pointer| wanted(pointer.place)) {
-            if index.contains_key(pointer) {
-                continue;
-            }
-            match inner.read_to_copy(pointer).await {
-                Ok(bytes) => {
-                    index.insert(*pointer, payloads.len());
-                    payloads.push((*pointer, bytes));
-                }
-                Err(Error::PayloadMoved) => {
-                    moved.changed.insert(key);
-                    continue 'rows;
-                }
-                Err(error) => return Err(error),
-            }
+    for (pointer, bytes) in pointers.into_iter().zip(read) {
+        if let Some(bytes) = bytes {
+            index.insert(pointer, payloads.len());
+            payloads.push((pointer.crc, bytes));
         }
-        rows.push((key, value));
     }
+    let is_read = |(_, value): &(Bytes, Value)| of_row(value).iter().all(|pointer| index.contains_key(pointer));
+    let (rows, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_read);
+    moved.changed.extend(gone.into_iter().map(|(key, _)| key));
     if rows.is_empty() {
         return Ok(());
     }
     let bytes: usize = payloads.iter().map(|(_, bytes)| bytes.len()).sum();
-    let written =
-        inner.segments.write_again(payloads.into_iter().map(|(from, bytes)| (from.crc, bytes)).collect()).await?;
+    let written = inner.segments.write_again(payloads).await?;
     let count = rows.len() as u64;
     let replacements = rows.into_iter().map(|(key, old)| {
         let mut new = old.clone();

@@ -180,10 +180,8 @@ async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
 
 async fn read_records(inner: &Arc<Inner>) -> Result<()> {
     let unread = inner.settling.unread.lock().clone();
-    // Objects are small and far away, files the opposite.
-    let at_once = if inner.log().is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT };
     let read = unread.into_iter().map(|file| inner.log().read_records(file));
-    let mut read = stream::iter(read).buffered(at_once);
+    let mut read = stream::iter(read).buffered(inner.log().reads_at_once());
     while let Some(records) = read.next().await {
         let records = match records {
             // An earlier server was still removing it when this one opened: nothing points into it.

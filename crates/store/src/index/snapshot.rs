@@ -8,7 +8,7 @@
 //! Row: Space::System, `snapshot/` name → format 1; checkpoint id, 16 bytes; creation time in nanoseconds and
 //! position, 8 bytes each, little endian.
 
-use super::{Inner, cut, value};
+use super::{Inner, cut, relocate, value};
 use crate::codec::Reader;
 use crate::log::LogFile;
 use crate::pointer::Place;
@@ -257,11 +257,13 @@ pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> 
         .await?;
         let needed: Vec<Pointer> =
             needed.into_iter().map(|(place, offset, length, crc)| Pointer { place, offset, length, crc }).collect();
-        for some in needed.chunks(limits::RESCUE_PAYLOADS) {
-            let mut payloads = Vec::with_capacity(some.len());
-            for pointer in some {
-                payloads.push((pointer.crc, inner.read_to_copy(pointer).await?));
-            }
+        let mut needed = needed.as_slice();
+        while !needed.is_empty() {
+            let (some, rest) = needed.split_at(fitting(needed));
+            needed = rest;
+            let read: Option<Vec<Bytes>> = relocate::read_to_copy(inner, some).await?.into_iter().collect();
+            let read = read.ok_or(Error::PayloadMoved)?;
+            let payloads = some.iter().zip(read).map(|(pointer, bytes)| (pointer.crc, bytes)).collect();
             let mut batch = Batch::new();
             for (from, to) in some.iter().zip(inner.segments.write_again(payloads).await?) {
                 batch.hold(&to);
@@ -272,6 +274,16 @@ pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// How many of these payloads are copied together.
+fn fitting(pointers: &[Pointer]) -> usize {
+    let mut bytes = 0;
+    let fits = |pointer: &&Pointer| {
+        bytes += pointer.length as usize;
+        bytes <= limits::SETTLE_BYTES
+    };
+    pointers.iter().take(limits::RESCUE_PAYLOADS).take_while(fits).count().max(1)
 }
 
 fn rescued_prefix(name: &str) -> Bytes {
@@ -312,6 +324,17 @@ fn decode(name: String, bytes: Bytes) -> Result<Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_copied_together_is_bounded_by_its_bytes() {
+        let of = |length: usize, count| {
+            let place = Place::Log { epoch: 1, number: 1 };
+            fitting(&vec![Pointer { place, offset: 0, length: length as u32, crc: 0 }; count])
+        };
+        assert_eq!(of(limits::SETTLE_BYTES / 4, 100), 4);
+        assert_eq!(of(limits::SETTLE_BYTES + 1, 100), 1);
+        assert_eq!((of(10, 3), of(10, 1000)), (3, limits::RESCUE_PAYLOADS));
+    }
 
     #[test]
     fn the_format_is_the_one_on_disk() {

@@ -39,6 +39,11 @@ impl Log {
         matches!(self.shared.backend, Backend::Disk(_))
     }
 
+    /// How many reads are made at a time: objects are small and far away, files the opposite.
+    pub(crate) fn reads_at_once(&self) -> usize {
+        if self.is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT }
+    }
+
     /// Makes the oldest file a segment, durably: its bytes, and what writes under way hold of it. `None` if it must
     /// stay, as every file must while an older one is there: a log without one of its middle is taken for damaged.
     /// It remains readable here until [`Log::forget`], which is to be called when the segment is known.

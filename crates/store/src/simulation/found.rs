@@ -378,3 +378,20 @@ async fn a_scan_may_take_longer_than_the_index_keeps_what_it_compacted() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn settling_reads_many_payloads_of_a_far_log_at_a_time() {
+    let world = World::in_objects();
+    let volume = volume(&world).await;
+    let room = volume.room().await.unwrap();
+    let mut batch = Batch::new();
+    for number in 0..200 {
+        batch.append(pointing(number, &volume.append_payload(&room, &[content(number.into(), 300)]).await.unwrap()));
+    }
+    volume.durable(volume.commit(batch).await.unwrap()).await.unwrap();
+    fill(&volume).await;
+    world.bucket.set_faults(Faults { delay_max: Duration::from_millis(100), ..Faults::default() });
+    let begun = tokio::time::Instant::now();
+    let settled = volume.settle().await.unwrap();
+    assert!(settled.rows >= 200 && begun.elapsed() < Duration::from_secs(5), "{settled:?} in {:?}", begun.elapsed());
+}

@@ -79,6 +79,11 @@ impl World {
         (0..).map(|seed| Self::new(seed, None)).find(|world| world.disk.is_some()).expect("two seeds of three are such")
     }
 
+    /// The first seed whose log lies in the bucket.
+    pub fn in_objects() -> Self {
+        (0..).map(|seed| Self::new(seed, None)).find(|world| world.disk.is_none()).expect("one seed of three is such")
+    }
+
     pub fn one_in(&self, n: u64) -> bool {
         self.random.below(n) == 0
     }
