@@ -264,20 +264,24 @@ impl Simulation {
         volume.durable(end).await?;
         self.model.committed(&changes);
         self.model.acknowledged(self.model.number());
+        let alone = self.world.one_in(2);
         for _ in 0..3 {
-            volume.settle().await?;
-            volume.collect().await?;
+            // The background does it as well, but leaves a log that is small.
+            if !alone {
+                volume.settle().await?;
+                volume.collect().await?;
+            }
             tokio::time::sleep(Duration::from_secs(100)).await;
         }
         let mut scan = volume.scan(KeyRange { start: Bytes::from_static(&[2]), end: None }).await?;
         let rows = scan.next(10).await?;
         ensure!(rows.is_empty(), "rows are left: {:?}", rows.iter().map(|row| hex(&row.key)).collect::<Vec<_>>());
         drop(scan);
-        self.leftovers(volume).await
+        self.leftovers(volume, alone).await
     }
 
     /// An empty volume needs no segment and next to no log.
-    async fn leftovers(&self, volume: &IndexedVolume) -> anyhow::Result<()> {
+    async fn leftovers(&self, volume: &IndexedVolume, small_log: bool) -> anyhow::Result<()> {
         use futures::TryStreamExt;
         let listed: Vec<_> = self.world.bucket.list(None).try_collect().await?;
         let names = |part: &str| -> Vec<String> {
@@ -287,8 +291,9 @@ impl Simulation {
         let segments = names("/segments/");
         ensure!(segments.is_empty(), "segments are left: {segments:?}");
         let files = volume.stats().log_files;
-        ensure!(files <= 2, "{files} files of the log are left");
+        ensure!(small_log || files <= 2, "{files} files of the log are left");
         match &self.world.disk {
+            _ if small_log => {}
             None => ensure!(names("/log/").len() <= 3, "objects of the log are left: {:?}", names("/log/")),
             Some(disk) => {
                 let directory = format!("/bucket/volumes/{}/log", volume.id());

@@ -80,6 +80,8 @@ impl Simulation {
             30..=32 => self.compare(volume).await.context("compare"),
             33 => self.orphan(volume).await.context("orphan"),
             34 => self.sleep(Duration::from_secs(60)).await,
+            35 => self.commit_beside(volume).await.context("commit beside"),
+            36 => self.leave_snapshot(volume).await.context("leave a snapshot"),
             _ => self.sleep(Duration::from_millis(400)).await,
         }
     }
@@ -248,6 +250,27 @@ impl Simulation {
         self.committed(volume, last).await
     }
 
+    /// Two writers at once, each with several payloads for one commit.
+    async fn commit_beside(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
+        let mut writers = Vec::new();
+        for number in [110, 111] {
+            let mut contents = Vec::new();
+            for _ in 0..=self.world.random.below(5) {
+                self.payloads += 1;
+                contents.push(content(self.payloads, self.length()));
+            }
+            let bytes = Bytes::from(self.world.random.next_u64().to_le_bytes().to_vec());
+            writers.push(Change { key: Space::Block.key(&[&[number]]), row: Some((bytes, contents)) });
+        }
+        self.model.pending = writers.iter().map(|change| vec![change.clone()]).collect();
+        let done = futures::future::join_all(writers.into_iter().map(|change| write_all(volume, change))).await;
+        let mut done = done.into_iter().collect::<Result<Vec<_>>>()?;
+        done.sort_by_key(|(position, _)| *position);
+        let last = done.last().map_or(self.under_way.position, |(position, _)| *position);
+        self.model.pending = done.into_iter().map(|(_, change)| vec![change]).collect();
+        self.committed(volume, last.max(self.under_way.position)).await
+    }
+
     /// A transaction, perhaps with a commit of somebody else in between.
     async fn transaction(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
         let isolation = if self.world.one_in(2) { Isolation::Snapshot } else { Isolation::Serializable };
@@ -351,6 +374,44 @@ impl Simulation {
         }
     }
 
+    /// Begins to make or to delete a snapshot and goes away: it is done all the same, or not at all.
+    async fn leave_snapshot(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
+        let certain = self.model.snapshots.iter().find(|(_, snapshot)| snapshot.certain).map(|(name, _)| name.clone());
+        let deleted = certain.filter(|_| self.world.one_in(2) || self.model.snapshots.len() >= 3);
+        if deleted.is_none() && self.model.snapshots.len() >= 3 {
+            return Ok(());
+        }
+        self.payloads += 1;
+        let name = deleted.clone().unwrap_or_else(|| format!("s{}", self.payloads));
+        self.world.trace.note(format_args!("leave snapshot {name}, deleted: {}", deleted.is_some()));
+        let new = Snapshot { states: vec![Arc::clone(self.model.now())], certain: false };
+        self.model.snapshots.entry(name.clone()).or_insert(new).certain = false;
+        let mut change = match deleted {
+            None => volume.create_snapshot(&name).map(|made| made.map(drop)).boxed(),
+            Some(_) => volume.delete_snapshot(&name).boxed(),
+        };
+        for _ in 0..=self.world.random.below(20) {
+            if (&mut change).now_or_never().is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(change);
+        // One waits for the other.
+        match volume.delete_snapshot("no such").await {
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return self.tolerate("look for a snapshot", &error),
+            Ok(()) => bail!("a snapshot was deleted that nobody made"),
+        }
+        let is_there = volume.snapshots().await?.iter().any(|entry| entry.name == name);
+        match deleted {
+            None => drop(self.model.snapshots.entry(name).and_modify(|snapshot| snapshot.certain = is_there)),
+            Some(_) if !is_there => drop(self.model.snapshots.remove(&name)),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
     /// Starts background work beside the steps; one of each at a time.
     fn work<F: Future<Output = Result<()>> + Send + 'static>(
         &mut self,
@@ -415,4 +476,19 @@ impl Simulation {
         tokio::time::sleep(Duration::from_nanos(nanos)).await;
         Ok(())
     }
+}
+
+/// Appends the payloads of a row, one after the other, and commits it.
+async fn write_all(volume: &IndexedVolume, change: Change) -> Result<(Position, Change)> {
+    let room = volume.room().await?;
+    let (mut batch, mut pointers) = (Batch::new(), Vec::new());
+    let Some((bytes, contents)) = &change.row else { return Ok((volume.position(), change)) };
+    for content in contents {
+        let payload = volume.append_payload(&room, std::slice::from_ref(content)).await?;
+        batch.hold(&payload);
+        pointers.push(payload.pointer);
+        tokio::task::yield_now().await;
+    }
+    batch.put_with_payload(change.key.clone(), bytes.clone(), pointers);
+    Ok((volume.commit(batch).await?, change))
 }
