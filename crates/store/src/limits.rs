@@ -123,7 +123,8 @@ pub const SETTLE_LOG_BYTES: u64 = 128 << 20;
 pub const SETTLE_LOG_FILES: usize = 3000;
 pub const SETTLE_INTERVAL: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Collecting runs at most this often, and only if rows with payload were written.
+/// Collecting runs at most this often, and only where there may be garbage: after rows with payload were written, a
+/// snapshot was deleted or the volume was opened.
 pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// How often the index's own garbage (old manifests, compacted files) is looked for, and how old it must be.
