@@ -24,6 +24,7 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::GroupFull => Code::GroupMaxSizeReached,
         Error::UnknownMember => Code::UnknownMemberId,
         Error::MemberIdRequired(_) => Code::MemberIdRequired,
+        Error::InvalidMember(_) => Code::InvalidRequest,
         Error::FencedInstance => Code::FencedInstanceId,
         Error::IllegalGeneration => Code::IllegalGeneration,
         Error::RebalanceInProgress => Code::RebalanceInProgress,

@@ -52,6 +52,8 @@ pub enum Error {
     /// Join again with this member id.
     #[error("join again as {0}")]
     MemberIdRequired(String),
+    #[error("{0}")]
+    InvalidMember(&'static str),
     /// Another member has joined with the same instance id.
     #[error("another member has taken over this instance")]
     FencedInstance,
@@ -89,6 +91,7 @@ impl Error {
             Self::OffsetOutOfRange { .. } | Self::DamagedBatch(_) | Self::InvalidBatch(_) => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } | Self::InvalidGroup(_) | Self::InconsistentProtocol => ErrorKind::Invalid,
             Self::InvalidSessionTimeout(_) | Self::OffsetMetadataTooLong => ErrorKind::Invalid,
+            Self::InvalidMember(_) => ErrorKind::Invalid,
             Self::OutOfOrderSequence { .. } | Self::UnknownProducer { .. } | Self::UnknownMember => ErrorKind::Conflict,
             Self::MemberIdRequired(_) | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Conflict,
             Self::GroupNotEmpty(_) | Self::GroupSubscribed => ErrorKind::Conflict,

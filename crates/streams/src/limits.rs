@@ -93,6 +93,13 @@ pub const GROUPS_MAX: usize = 20_000;
 /// Members of one group: a rebalance sends every member's metadata to the leader.
 pub const GROUP_MEMBERS_MAX: usize = 5_000;
 
+/// Bytes of each name that a member brings; its id is its client's name and 37 bytes more. They stand in answers behind a
+/// length of two bytes, and the protocol's type in the group's row.
+pub const MEMBER_NAME_BYTES_MAX: usize = 1_024;
+
+/// Ways of sharing that a member knows: clients have four, and a vote compares those of all members.
+pub const MEMBER_PROTOCOLS_MAX: usize = 50;
+
 /// Bytes of metadata of all members of a group, and of all their assignments.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
 

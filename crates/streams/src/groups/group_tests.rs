@@ -212,3 +212,30 @@ fn a_static_member_that_tells_of_another_round_returns_without_a_new_one() {
     let other = answered(&mut state.join(named(&["a"], b""), "c".into(), now).unwrap());
     assert_eq!((other.generation, other.skip_assignment), (2, false), "it wants other topics");
 }
+
+#[test]
+fn a_member_whose_names_are_too_long_is_refused() {
+    let long = || "x".repeat(2_000);
+    let protocols = |count: usize, name: &str| vec![(name.to_owned(), Bytes::new()); count];
+    for refused in [
+        JoinRequest { protocol_type: long(), ..request("") },
+        JoinRequest { protocols: protocols(1, &long()), ..request("") },
+        JoinRequest { protocols: protocols(1_000, "range"), ..request("") },
+        JoinRequest { instance: Some(long()), ..request("") },
+        JoinRequest { client: long(), ..request("") },
+    ] {
+        let (mut state, now) = group();
+        let error = state.join(refused, "a".into(), now).expect_err("it is refused");
+        assert_eq!(error.kind(), ballast_types::ErrorKind::Invalid, "{error}");
+    }
+}
+
+#[test]
+fn a_member_whose_client_has_a_long_name_can_join_again() {
+    let (mut state, now) = group();
+    let client = "x".repeat(limits::MEMBER_NAME_BYTES_MAX);
+    let id = format!("{client}-{}", uuid::Uuid::nil());
+    answered(&mut state.join(JoinRequest { client: client.clone(), ..request("") }, id.clone(), now).unwrap());
+    let again = JoinRequest { client, ..request(&id) };
+    assert_eq!(answered(&mut state.join(again, String::new(), now).unwrap()).member, id);
+}

@@ -31,6 +31,15 @@ impl JoinRequest {
         if !(limits::SESSION_TIMEOUT_MIN_MS..=limits::SESSION_TIMEOUT_MAX_MS).contains(&self.session_ms) {
             return Err(Error::InvalidSessionTimeout(self.session_ms));
         }
+        // Its id was made here, or nobody knows it.
+        let own = [&self.client, &self.protocol_type].into_iter().chain(&self.instance);
+        let mut names = own.chain(self.protocols.iter().map(|(name, _)| name));
+        if names.any(|name| name.len() > limits::MEMBER_NAME_BYTES_MAX) {
+            return Err(Error::InvalidMember("a name of the member is too long"));
+        }
+        if self.protocols.len() > limits::MEMBER_PROTOCOLS_MAX {
+            return Err(Error::InvalidMember("the member knows too many protocols"));
+        }
         if self.protocols.is_empty() || self.protocol_type.is_empty() {
             return Err(Error::InconsistentProtocol);
         }

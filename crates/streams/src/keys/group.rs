@@ -17,7 +17,9 @@ impl GroupRow {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(3 + self.protocol_type.len());
         out.put_u8(FORMAT);
-        out.put_u16(u16::try_from(self.protocol_type.len()).expect("its length is checked before"));
+        out.put_u16(
+            u16::try_from(self.protocol_type.len()).expect("the length of a member's names is checked when it joins"),
+        );
         out.put_slice(self.protocol_type.as_bytes());
         out.freeze()
     }
