@@ -88,8 +88,8 @@ pub const STACK_BYTES: usize = 16 << 20;
 pub const STATEMENT_DEPTH_MAX: usize = 2_000;
 
 /// What each of several joined or common tables counts in that depth: 14 KiB of stack and, where they are joined, more
-/// than the square in time. That makes 125 of them.
-pub const TABLE_DEPTH: usize = 16;
+/// than the square in time. That makes 100 of them.
+pub const TABLE_DEPTH: usize = 20;
 
 /// What a UNION, EXCEPT or INTERSECT counts: up to 10 KiB of stack. That makes 500 of them.
 pub const SET_OPERATION_DEPTH: usize = 4;
