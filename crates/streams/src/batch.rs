@@ -204,6 +204,11 @@ impl StoredBatch {
         self.head.len() + self.body.len()
     }
 
+    /// Lets go of the request that brought it.
+    pub fn copy_out(&mut self) {
+        self.body = Bytes::copy_from_slice(&self.body);
+    }
+
     pub fn push_to(&self, parts: &mut Vec<Bytes>) {
         parts.push(self.head.clone());
         if !self.body.is_empty() {

@@ -38,6 +38,10 @@ pub const PRODUCER_ID_BLOCK: u64 = 1_000;
 /// than two, and the producer's request is not kept in memory for a few bytes.
 pub const SMALL_BATCH_BYTES: usize = 4 << 10;
 
+/// Batches are slices of the request that brought them, and keep all of it in memory. Where that is more than so many
+/// times their bytes, they are copied out of it.
+pub const REQUEST_KEPT_TIMES: usize = 2;
+
 /// Memory that an entry of the tail costs beside its bytes.
 pub const TAIL_ENTRY_OVERHEAD: usize = 256;
 

@@ -77,6 +77,9 @@ impl Client {
 
     pub(super) fn join_group(&self, to: To, request: JoinGroupRequest) -> Pending {
         let member = request.member_id.clone();
+        // It lives as long as the member, the frame must not.
+        let copied = |metadata: Bytes| Bytes::copy_from_slice(&metadata);
+        let protocols = request.protocols.into_iter().map(|known| (known.name.to_string(), copied(known.metadata)));
         let join = JoinRequest {
             member: request.member_id.to_string(),
             instance: optional(request.group_instance_id.as_ref()),
@@ -86,7 +89,7 @@ impl Client {
             rebalance_ms: if to.version >= 1 { request.rebalance_timeout_ms } else { request.session_timeout_ms }
                 .into(),
             protocol_type: request.protocol_type.to_string(),
-            protocols: request.protocols.into_iter().map(|known| (known.name.to_string(), known.metadata)).collect(),
+            protocols: protocols.collect(),
             id_first: to.version >= ID_FIRST_SINCE,
         };
         match self.broker.streams.join(&request.group_id, join) {
@@ -110,7 +113,7 @@ impl Client {
             assignments: request
                 .assignments
                 .into_iter()
-                .map(|share| (share.member_id.to_string(), share.assignment))
+                .map(|share| (share.member_id.to_string(), Bytes::copy_from_slice(&share.assignment)))
                 .collect(),
         };
         match self.broker.streams.sync(&request.group_id, sync) {

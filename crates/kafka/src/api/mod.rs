@@ -58,8 +58,10 @@ impl Client {
         self.peer
     }
 
-    /// Starts a request; `None` if it wants no answer.
+    /// Starts a request; `None` if it wants no answer. What outlives the request is copied out of its frame, unless it is
+    /// most of it.
     pub async fn start(&mut self, mut frame: Bytes) -> Result<Option<Pending>, Hangup> {
+        let frame_bytes = frame.len();
         let (key, version) = ((&frame[..2]).get_i16(), (&frame[2..4]).get_i16());
         let api = Api::find(key).ok_or(Hangup::UnknownApi(key))?;
         let correlation = (&frame[4..8]).get_i32();
@@ -75,12 +77,18 @@ impl Client {
         let header_version = api.key.request_header_version(version);
         shape::check_header(&frame, header_version).map_err(|_| unreadable())?;
         let header = RequestHeader::decode(&mut frame, header_version).map_err(|_| unreadable())?;
-        self.id = header.client_id.unwrap_or_default();
+        self.id = text(header.client_id.as_deref().unwrap_or_default());
         api.shape.check(&frame, version).map_err(|_| unreadable())?;
-        self.dispatch(api.key, to, frame).await
+        self.dispatch(api.key, to, frame, frame_bytes).await
     }
 
-    async fn dispatch(&self, key: ApiKey, to: To, mut body: Bytes) -> Result<Option<Pending>, Hangup> {
+    async fn dispatch(
+        &self,
+        key: ApiKey,
+        to: To,
+        mut body: Bytes,
+        frame_bytes: usize,
+    ) -> Result<Option<Pending>, Hangup> {
         macro_rules! decode {
             ($request:ty) => {
                 <$request>::decode(&mut body, to.version)
@@ -88,7 +96,7 @@ impl Client {
             };
         }
         let pending = match key {
-            ApiKey::Produce => return self.produce(to, decode!(ProduceRequest)).await,
+            ApiKey::Produce => return self.produce(to, decode!(ProduceRequest), frame_bytes).await,
             ApiKey::Fetch => self.fetch(to, decode!(FetchRequest)).await,
             ApiKey::ListOffsets => to.ready(&self.list_offsets(to, decode!(ListOffsetsRequest)).await),
             ApiKey::Metadata => to.ready(&self.metadata(to, decode!(MetadataRequest)).await?),

@@ -4,7 +4,7 @@ use super::{Client, partition_of};
 use crate::codes::{code, number};
 use crate::reply::{Hangup, Pending, To};
 use ballast_streams::batch::BatchHeader;
-use ballast_streams::{AppendPart, Appended, Error, PartitionId, Result, Right, Stream};
+use ballast_streams::{AppendPart, Appended, Error, PartitionId, Result, Right, Stream, limits};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
@@ -24,14 +24,20 @@ struct Plan {
 }
 
 impl Client {
-    pub(super) async fn produce(&self, to: To, request: ProduceRequest) -> Result<Option<Pending>, Hangup> {
+    pub(super) async fn produce(
+        &self,
+        to: To,
+        request: ProduceRequest,
+        frame_bytes: usize,
+    ) -> Result<Option<Pending>, Hangup> {
         let acks = request.acks;
         let refused = match acks {
             -1..=1 if request.transactional_id.is_none() => None,
             -1..=1 => Some(ResponseError::TransactionalIdAuthorizationFailed),
             _ => Some(ResponseError::InvalidRequiredAcks),
         };
-        let plan = self.plan(to, request, refused.map(|code| code.code())).await;
+        let mut plan = self.plan(to, request, refused.map(|code| code.code())).await;
+        release(&mut plan.parts, frame_bytes);
         let append = self.broker.streams.append(plan.parts).await;
         if acks == 0 {
             return Ok(None);
@@ -61,6 +67,14 @@ impl Client {
             plan.topics.push((topic.name, partitions));
         }
         plan
+    }
+}
+
+/// Copies the records out of their frame where they are little of it.
+fn release(parts: &mut [AppendPart], frame_bytes: usize) {
+    let records: usize = parts.iter().map(|part| part.records.len()).sum();
+    if frame_bytes > limits::REQUEST_KEPT_TIMES * records {
+        parts.iter_mut().for_each(|part| part.records = Bytes::copy_from_slice(&part.records));
     }
 }
 
@@ -111,4 +125,22 @@ fn response(to: To, topics: Vec<Planned>, results: &[Result<Appended>]) -> Produ
         TopicProduceResponse::default().with_name(name).with_partition_responses(partitions)
     };
     ProduceResponse::default().with_responses(topics.into_iter().map(topic).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ballast_types::Ino;
+
+    #[test]
+    fn a_few_records_let_go_of_the_frame_that_brought_them() {
+        let frame = Bytes::from(vec![7; 1_000]);
+        let id = PartitionId { ino: Ino(5), partition: 0 };
+        for (bytes, is_kept) in [(100, false), (499, false), (500, true), (900, true)] {
+            let mut parts = [AppendPart { id, records: frame.slice(..bytes) }];
+            release(&mut parts, frame.len());
+            assert_eq!(frame.as_ptr_range().contains(&parts[0].records.as_ptr()), is_kept, "{bytes} bytes");
+            assert_eq!(parts[0].records, frame.slice(..bytes));
+        }
+    }
 }

@@ -93,6 +93,7 @@ struct Placed {
 
 async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>) -> Vec<Result<Appended>> {
     let mut results: Vec<Result<Appended>> = vec![Err(Error::Stopping); parts.len()];
+    let request_bytes = parts.iter().map(|part| part.records.len()).sum();
     let mut work = check(parts, &mut results);
     // The same order for everybody, so that two requests never wait for each other.
     work.sort_by_key(|work| work.id);
@@ -134,6 +135,7 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     if let Err(error) = &committed {
         return fail(inner, placed, error, results);
     }
+    release(&mut placed, request_bytes);
     let ends: Vec<(Arc<Partition>, i64)> = placed
         .into_iter()
         .map(|part| {
@@ -151,6 +153,14 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     }
     ends.into_iter().for_each(|(partition, end)| partition.advance(end));
     results
+}
+
+/// Lets go of the request where little of it was accepted: what is kept for readers counts the accepted bytes alone.
+fn release(placed: &mut [Placed], request_bytes: usize) {
+    let accepted: usize = placed.iter().flat_map(|part| &part.batches).map(StoredBatch::len).sum();
+    if request_bytes > limits::REQUEST_KEPT_TIMES * accepted {
+        placed.iter_mut().flat_map(|part| &mut part.batches).for_each(StoredBatch::copy_out);
+    }
 }
 
 async fn pin(inner: &Inner, ino: Ino, pins: &mut Vec<Pin>) -> Result<Stream> {

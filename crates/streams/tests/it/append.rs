@@ -235,3 +235,26 @@ async fn records_of_a_batch_that_does_not_say_its_largest_timestamp_are_found_by
         assert_eq!((found(OffsetAt::Time(45)).await, found(OffsetAt::MaxTimestamp).await), (Some(3), Some(3)));
     }
 }
+
+#[tokio::test]
+async fn a_small_batch_does_not_keep_the_large_request_that_brought_it() {
+    let world = World::new().await;
+    let stream = world.stream("s", 2).await;
+    let good = BatchBuilder::new().value(vec![7; 5_000]).build();
+    let mut damaged = BatchBuilder::new().value(vec![7; 900 << 10]).build().to_vec();
+    damaged[70] ^= 1;
+    for (refused, is_kept) in [(damaged, false), (Vec::new(), true)] {
+        let request = bytes::Bytes::from([&refused[..], &good].concat());
+        let memory = request.as_ptr_range();
+        let parts = vec![
+            AppendPart { id: id(&stream, 1), records: request.slice(..refused.len()) },
+            AppendPart { id: id(&stream, 0), records: request.slice(refused.len()..) },
+        ];
+        let results = world.streams.append(parts).await.durable().await;
+        let offset = results[1].as_ref().unwrap().base_offset;
+        let fetched = world.fetch(id(&stream, 0), offset, 1 << 20).await.unwrap();
+        let body = fetched.records.last().unwrap();
+        assert_eq!(memory.contains(&body.as_ptr()), is_kept);
+        batches(&fetched);
+    }
+}
