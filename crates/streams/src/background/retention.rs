@@ -2,6 +2,7 @@
 //!
 //! A tick walks over partitions that hold rows, by their first row: one short scan each. It looks at a bounded
 //! number and goes on from there the next time, so that a million partitions cost no more at once than a thousand.
+//! A partition or an offset that cannot be read does not keep the walk from the others.
 
 use crate::keys::index;
 use crate::partition::trim::next_partition;
@@ -25,23 +26,34 @@ pub struct Retained {
 }
 
 impl Streams {
-    /// One tick. Call it again at once while it is not `complete` and there is time.
+    /// One tick. Call it again at once while it is not `complete` and there is time. After an error, which is the first
+    /// of those that it met, the next tick goes on behind what was looked at.
     pub async fn retain(&self) -> Result<Retained> {
         let inner = &self.inner;
         let mut done = Retained::default();
-        let mut cursor = inner.retention_cursor.lock().take();
-        while done.partitions < limits::RETENTION_PARTITIONS {
-            let Some(id) = inner.next_with_rows(cursor).await? else {
-                inner.groups.expire(inner).await?;
-                done.complete = true;
-                return Ok(done);
-            };
-            done.partitions += 1;
-            done.shortened += usize::from(inner.retain_partition(id).await?);
-            cursor = Some(next_partition(id));
+        let mut failed = None;
+        let mut cursor = *inner.retention_cursor.lock();
+        while done.partitions < limits::RETENTION_PARTITIONS && !done.complete {
+            match inner.next_with_rows(cursor).await? {
+                Some(id) => {
+                    done.partitions += 1;
+                    match inner.retain_partition(id).await {
+                        Ok(shortened) => done.shortened += usize::from(shortened),
+                        Err(error) => drop(failed.get_or_insert(error)),
+                    }
+                    cursor = Some(next_partition(id));
+                }
+                None => {
+                    cursor = None;
+                    done.complete = true;
+                    if let Err(error) = inner.groups.expire(inner).await {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            *inner.retention_cursor.lock() = cursor;
         }
-        *inner.retention_cursor.lock() = cursor;
-        Ok(done)
+        failed.map_or(Ok(done), Err)
     }
 }
 

@@ -156,6 +156,7 @@ impl super::Groups {
     pub(crate) async fn expire(&self, inner: &Inner) -> Result<()> {
         let now_ms = inner.now_ms();
         let before = |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let mut failed = None;
         // Per group: whether any offset has to stay.
         let mut keeps: HashMap<String, bool> = HashMap::new();
         let mut scan = inner.volume.scan(Space::StreamOffset.range(&[])).await?;
@@ -165,7 +166,14 @@ impl super::Groups {
             let mut changes = Vec::new();
             for row in rows {
                 let (Some(id), Some(name)) = (offset::parse(&row.key), offset::parse_group(&row.key)) else { continue };
-                let committed = CommittedOffset::decode(&row.value.bytes)?;
+                let committed = match CommittedOffset::decode(&row.value.bytes) {
+                    Ok(committed) => committed,
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        keeps.insert(name.to_owned(), true);
+                        continue;
+                    }
+                };
                 let alive = self.find(name).is_some_and(|group| group.state.lock().has_members());
                 let gone = inner.stream(id.ino).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
                 if gone || (!alive && committed.committed_ms < before(limits::OFFSETS_RETENTION)) {
@@ -191,7 +199,7 @@ impl super::Groups {
                 inner.volume.commit(batch).await?;
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 

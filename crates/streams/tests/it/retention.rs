@@ -2,6 +2,7 @@
 
 use crate::groups::join;
 use crate::world::{World, batches, id};
+use ballast_store::{Batch, Space, Volume};
 use ballast_streams::testing::BatchBuilder;
 use ballast_streams::{Cleanup, CommittedOffset, Error, Membership, OffsetAt, PartitionId, Settings, SyncRequest};
 use std::time::Duration;
@@ -128,4 +129,46 @@ async fn offsets_of_a_quiet_group_outlive_a_moment_without_members() {
     world.clock.advance(Duration::from_secs(7 * 24 * 3600 + 1));
     world.streams.retain().await.unwrap();
     assert_eq!(committed().await, None);
+}
+
+/// Spoils the first row of a space that holds these bytes.
+async fn spoil(world: &World, space: Space, holds: &[u8]) {
+    let range = space.range(&[]);
+    let rows = world.volume.rows();
+    let mut keys = rows.into_keys().filter(|key| range.contains(key));
+    let key = keys.find(|key| key.windows(holds.len()).any(|part| part == holds)).unwrap();
+    let mut batch = Batch::new();
+    batch.put(key, &b"\xff"[..]);
+    world.volume.commit(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_partition_does_not_keep_the_others_from_being_shortened() {
+    let world = World::new().await;
+    let settings = Settings { retention_ms: Some(5_000), ..Settings::default() };
+    let first = world.streams.create(&world.call, "first", 1, settings.clone()).await.unwrap();
+    let second = world.streams.create(&world.call, "second", 1, settings).await.unwrap();
+    for stream in [&first, &second] {
+        world.append(id(stream, 0), &BatchBuilder::new()).await.unwrap();
+    }
+    spoil(&world, Space::StreamIndex, &first.ino.to_key()).await;
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.streams.retain().await.unwrap_err().kind(), ballast_types::ErrorKind::Corrupt);
+    assert_eq!(bounds(&world, id(&second, 0)).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_damaged_offset_does_not_keep_those_of_other_groups() {
+    let world = World::new().await;
+    let stream = world.stream("s", 1).await;
+    let nobody = Membership { generation: -1, ..Membership::default() };
+    for group in ["bad", "old"] {
+        let offset = vec![(id(&stream, 0), CommittedOffset::default())];
+        world.streams.commit_offsets(group, &nobody, offset).await.unwrap();
+    }
+    spoil(&world, Space::StreamOffset, b"bad").await;
+    world.clock.advance(Duration::from_secs(7 * 24 * 3600 + 1));
+    assert_eq!(world.streams.retain().await.unwrap_err().kind(), ballast_types::ErrorKind::Corrupt);
+    let groups: Vec<String> = world.streams.list_groups().await.unwrap().into_iter().map(|group| group.name).collect();
+    assert_eq!(groups, ["bad"]);
 }
