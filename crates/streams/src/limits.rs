@@ -94,6 +94,9 @@ pub const OFFSET_METADATA_BYTES_MAX: usize = 4_096;
 /// Groups in memory, some KB each.
 pub const GROUPS_MAX: usize = 20_000;
 
+/// Locks that all groups share, each by its name: enough that the removal of one seldom holds up commits of others.
+pub const GROUP_LOCKS: usize = 64;
+
 /// Members of one group: a rebalance sends every member's metadata to the leader.
 pub const GROUP_MEMBERS_MAX: usize = 5_000;
 

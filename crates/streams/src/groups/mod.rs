@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, RwLock, oneshot};
 use tokio::time::Instant;
 
 pub use member::{JoinRequest, JoinedMember};
@@ -95,6 +95,8 @@ pub struct MemberView {
 /// The groups that have members.
 pub(crate) struct Groups {
     groups: Arc<Mutex<HashMap<String, Arc<Group>>>>,
+    /// Of a group's rows: commits share it, and who removes rows has it alone.
+    locks: [RwLock<()>; limits::GROUP_LOCKS],
     initial_delay: Duration,
     random: Random,
 }
@@ -108,11 +110,19 @@ pub(crate) struct Group {
 
 impl Groups {
     pub fn new(initial_delay: Duration, random: Random) -> Self {
-        Self { groups: Arc::default(), initial_delay, random }
+        Self { groups: Arc::default(), locks: std::array::from_fn(|_| RwLock::default()), initial_delay, random }
     }
 
     pub fn find(&self, name: &str) -> Option<Arc<Group>> {
         self.groups.lock().get(name).cloned()
+    }
+
+    fn has_members(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|group| group.state.lock().has_members())
+    }
+
+    fn lock_of(&self, name: &str) -> &RwLock<()> {
+        &self.locks[crc32c::crc32c(name.as_bytes()) as usize % limits::GROUP_LOCKS]
     }
 
     /// Runs `change` on a group, made if it is not there. It is kept while it has members.

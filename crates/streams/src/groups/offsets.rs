@@ -33,6 +33,7 @@ impl Streams {
     ) -> Result<()> {
         check_name(group)?;
         let inner = &self.inner;
+        let committing = inner.groups.lock_of(group).read().await;
         let known = inner.groups.find(group);
         let protocol_type = match &known {
             Some(known) => {
@@ -60,6 +61,7 @@ impl Streams {
             batch.put(group::key(group), group::GroupRow { protocol_type }.encode());
         }
         let position = inner.volume.commit(batch).await?;
+        drop(committing);
         Ok(inner.volume.durable(position).await?)
     }
 
@@ -103,14 +105,16 @@ impl Streams {
     pub async fn delete_group(&self, group: &str) -> Result<()> {
         check_name(group)?;
         let inner = &self.inner;
-        let alive = inner.groups.find(group);
-        if alive.as_ref().is_some_and(|alive| alive.state.lock().has_members()) {
+        let alone = inner.groups.lock_of(group).write().await;
+        if inner.groups.has_members(group) {
             return Err(Error::GroupNotEmpty(group.to_owned()));
         }
         if inner.group_row(group).await?.is_none() {
-            return if alive.is_some() { Ok(()) } else { Err(Error::GroupNotFound(group.to_owned())) };
+            let alive = inner.groups.find(group).is_some();
+            return if alive { Ok(()) } else { Err(Error::GroupNotFound(group.to_owned())) };
         }
         inner.delete_group_rows(group).await?;
+        drop(alone);
         Ok(inner.volume.durable(inner.volume.position()).await?)
     }
 
@@ -118,7 +122,8 @@ impl Streams {
     pub async fn delete_offsets(&self, group: &str, ids: &[PartitionId]) -> Result<()> {
         check_name(group)?;
         let inner = &self.inner;
-        if inner.groups.find(group).is_some_and(|alive| alive.state.lock().has_members()) {
+        let alone = inner.groups.lock_of(group).write().await;
+        if inner.groups.has_members(group) {
             return Err(Error::GroupSubscribed);
         }
         if inner.group_row(group).await?.is_none() {
@@ -130,6 +135,7 @@ impl Streams {
             return Ok(());
         }
         let position = inner.volume.commit(batch).await?;
+        drop(alone);
         Ok(inner.volume.durable(position).await?)
     }
 }
@@ -174,7 +180,7 @@ impl super::Groups {
                         continue;
                     }
                 };
-                let alive = self.find(name).is_some_and(|group| group.state.lock().has_members());
+                let alive = self.has_members(name);
                 let gone = inner.stream(id.ino).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
                 if gone || (!alive && committed.committed_ms < before(limits::OFFSETS_RETENTION)) {
                     keeps.entry(name.to_owned()).or_insert(false);
@@ -221,5 +227,32 @@ async fn change_unless_committed(inner: &Inner, changes: Vec<(Row, Option<Commit
     match transaction.commit(Batch::new()).await {
         Ok(_) | Err(ballast_store::Error::Conflict) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use ballast_runtime::{ManualClock, Random};
+    use ballast_store::MemoryVolume;
+    use ballast_tree::Tree;
+    use futures::FutureExt;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_group_is_not_removed_between_the_check_and_the_commit_of_an_offset() {
+        let (volume, clock) = (Arc::new(MemoryVolume::new()), Arc::new(ManualClock::at(0)));
+        let tree = Tree::open(Arc::clone(&volume) as _, Arc::clone(&clock) as _, (0, 0)).await.expect("it is new");
+        let streams = Streams::new(volume, tree, clock, Random::from_seed(1), Config::default());
+        let nobody = Membership { generation: -1, ..Membership::default() };
+        let lock = streams.inner.groups.lock_of("g");
+        let committing = lock.read().await;
+        assert!(streams.commit_offsets("g", &nobody, Vec::new()).now_or_never().is_some(), "commits share the lock");
+        assert!(streams.delete_group("g").now_or_never().is_none());
+        assert!(streams.delete_offsets("g", &[]).now_or_never().is_none());
+        drop(committing);
+        let _removing = lock.write().await;
+        assert!(streams.commit_offsets("g", &nobody, Vec::new()).now_or_never().is_none());
     }
 }
