@@ -7,7 +7,7 @@ use crate::streams::{Inner, Streams};
 use crate::{Error, Result, limits};
 use ballast_store::{Batch, Isolation, Row, Space};
 use ballast_types::ErrorKind;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -163,8 +163,8 @@ impl super::Groups {
         let now_ms = inner.now_ms();
         let before = |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let mut failed = None;
-        // Per group: whether any offset has to stay.
-        let mut keeps: HashMap<String, bool> = HashMap::new();
+        // Groups of which an offset has to stay.
+        let mut kept: HashSet<String> = HashSet::new();
         let mut scan = inner.volume.scan(Space::StreamOffset.range(&[])).await?;
         loop {
             let rows = scan.next(limits::DELETE_ROWS).await?;
@@ -176,17 +176,16 @@ impl super::Groups {
                     Ok(committed) => committed,
                     Err(error) => {
                         failed.get_or_insert(error);
-                        keeps.insert(name.to_owned(), true);
+                        kept.insert(name.to_owned());
                         continue;
                     }
                 };
                 let alive = self.has_members(name);
                 let gone = inner.stream(id.ino).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
                 if gone || (!alive && committed.committed_ms < before(limits::OFFSETS_RETENTION)) {
-                    keeps.entry(name.to_owned()).or_insert(false);
                     changes.push((row, None));
                 } else {
-                    keeps.insert(name.to_owned(), true);
+                    kept.insert(name.to_owned());
                     if alive && committed.committed_ms < before(limits::OFFSETS_REFRESH) {
                         changes.push((row, Some(CommittedOffset { committed_ms: now_ms, ..committed })));
                     }
@@ -197,15 +196,29 @@ impl super::Groups {
                 break;
             }
         }
-        for (name, _) in keeps.into_iter().filter(|(_, keep)| !keep) {
-            let alive = self.find(&name).is_some_and(|group| group.state.lock().has_members());
-            if !alive && inner.volume.scan(offset::range(&name)).await?.next(1).await?.is_empty() {
-                let mut batch = Batch::new();
-                batch.delete(group::key(&name));
-                inner.volume.commit(batch).await?;
+        let mut scan = inner.volume.scan(group::range()).await?;
+        loop {
+            let rows = scan.next(limits::DELETE_ROWS).await?;
+            let last_page = rows.len() < limits::DELETE_ROWS;
+            for name in rows.iter().filter_map(|row| group::parse(&row.key)).filter(|name| !kept.contains(*name)) {
+                self.remove_unused(inner, name).await?;
+            }
+            if last_page {
+                break;
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Removes the row of a group that has neither members nor offsets.
+    async fn remove_unused(&self, inner: &Inner, name: &str) -> Result<()> {
+        let _alone = self.lock_of(name).write().await;
+        if !self.has_members(name) && inner.volume.scan(offset::range(name)).await?.next(1).await?.is_empty() {
+            let mut batch = Batch::new();
+            batch.delete(group::key(name));
+            inner.volume.commit(batch).await?;
+        }
+        Ok(())
     }
 }
 

@@ -172,3 +172,15 @@ async fn a_damaged_offset_does_not_keep_those_of_other_groups() {
     let groups: Vec<String> = world.streams.list_groups().await.unwrap().into_iter().map(|group| group.name).collect();
     assert_eq!(groups, ["bad"]);
 }
+
+#[tokio::test]
+async fn a_group_whose_last_offset_was_deleted_goes() {
+    let world = World::new().await;
+    let stream = world.stream("s", 1).await;
+    let nobody = Membership { generation: -1, ..Membership::default() };
+    let offset = vec![(id(&stream, 0), CommittedOffset::default())];
+    world.streams.commit_offsets("g", &nobody, offset).await.unwrap();
+    world.streams.delete_offsets("g", &[id(&stream, 0)]).await.unwrap();
+    world.streams.retain().await.unwrap();
+    assert_eq!(world.streams.list_groups().await.unwrap(), []);
+}
