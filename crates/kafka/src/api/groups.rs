@@ -391,19 +391,17 @@ impl Client {
             topics.push((topic.name, partitions));
         }
         let done = self.broker.streams.delete_offsets(&request.group_id, &ids).await;
-        let subscribed = matches!(done, Err(Error::GroupSubscribed));
-        let all = outcome(&done);
-        let partition = |(index, own): (i32, i16)| {
-            let code = if own == 0 && subscribed { all } else { own };
+        let all = done.as_ref().err().map_or(0, group_number);
+        let mut outcomes = done.iter().flatten();
+        let mut partition = |(index, own): (i32, i16)| {
+            let code = if own == 0 { outcomes.next().map_or(0, outcome) } else { own };
             OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code)
         };
         let topic = |(name, partitions): (TopicName, Vec<_>)| {
-            let partitions = partitions.into_iter().map(partition).collect();
+            let partitions = partitions.into_iter().map(&mut partition).collect();
             OffsetDeleteResponseTopic::default().with_name(name).with_partitions(partitions)
         };
-        OffsetDeleteResponse::default()
-            .with_error_code(if subscribed { 0 } else { all })
-            .with_topics(topics.into_iter().map(topic).collect())
+        OffsetDeleteResponse::default().with_error_code(all).with_topics(topics.into_iter().map(topic).collect())
     }
 }
 

@@ -118,3 +118,41 @@ async fn who_asks_for_offsets_in_an_old_version_is_told_the_error_and_not_that_t
     let told: Vec<_> = response.topics[0].partitions.iter().map(|it| (it.committed_offset, it.error_code)).collect();
     assert_eq!(told, [(-1, 24), (-1, 24)]);
 }
+
+#[tokio::test]
+async fn offsets_are_deleted_of_topics_that_no_member_reads() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let names = ["read", "unread"];
+    for name in names {
+        server.topic(name, 1).await;
+    }
+    let mut joining = join(3, StrBytes::default());
+    joining.protocols[0].metadata = Bytes::from_static(b"\0\0\0\0\0\x01\0\x04read\xff\xff\xff\xff");
+    let joined = client.call(3, &joining).await;
+    client.call(3, &sync(joined.member_id.clone(), 1)).await;
+    let committed = names.map(|name| {
+        let partition = offset_commit_request::OffsetCommitRequestPartition::default().with_committed_offset(5);
+        offset_commit_request::OffsetCommitRequestTopic::default()
+            .with_name(topic(name))
+            .with_partitions(vec![partition])
+    });
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(text("g")))
+        .with_member_id(joined.member_id)
+        .with_generation_id_or_member_epoch(1)
+        .with_topics(committed.to_vec());
+    client.call(7, &request).await;
+    let deleted = names.map(|name| {
+        offset_delete_request::OffsetDeleteRequestTopic::default()
+            .with_name(topic(name))
+            .with_partitions(vec![offset_delete_request::OffsetDeleteRequestPartition::default()])
+    });
+    let request = OffsetDeleteRequest::default().with_group_id(GroupId(text("g"))).with_topics(deleted.to_vec());
+    let response = client.call(0, &request).await;
+    let codes: Vec<i16> = response.topics.iter().map(|topic| topic.partitions[0].error_code).collect();
+    assert_eq!((response.error_code, &codes[..]), (0, &[86, 0][..]));
+    let all = OffsetFetchRequest::default().with_group_id(GroupId(text("g"))).with_topics(None);
+    let left = client.call(5, &all).await.topics;
+    assert_eq!(left.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["read"]);
+}

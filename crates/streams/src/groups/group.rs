@@ -15,7 +15,7 @@ use super::subscription;
 use super::{GroupView, Joined, MemberView, Membership, SyncRequest, Synced};
 use crate::{Error, Result, limits};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -85,6 +85,15 @@ impl GroupState {
 
     pub fn protocol_type(&self) -> &str {
         &self.protocol_type
+    }
+
+    /// The topics that members read; `None` if a member does not say it in a way that can be read.
+    pub fn topics(&self) -> Option<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        for (_, said) in self.members.values().flat_map(|member| &member.protocols) {
+            all.extend(subscription::topics(said)?.into_iter().map(str::to_owned));
+        }
+        Some(all)
     }
 
     pub fn join(

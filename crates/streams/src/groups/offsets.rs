@@ -1,13 +1,14 @@
 //! Committed offsets.
 
-use super::{Membership, check_name};
+use super::{Membership, check_name, subscription};
 use crate::keys::{group, offset};
+use crate::names::kafka_name;
 use crate::partition::PartitionId;
 use crate::streams::{Inner, Streams};
 use crate::{Error, Result, limits};
 use ballast_store::{Batch, Isolation, Row, Space};
-use ballast_types::ErrorKind;
-use std::collections::HashSet;
+use ballast_types::{ErrorKind, Ino};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -118,25 +119,46 @@ impl Streams {
         Ok(inner.volume.durable(inner.volume.position()).await?)
     }
 
-    /// Removes committed offsets of a group without members.
-    pub async fn delete_offsets(&self, group: &str, ids: &[PartitionId]) -> Result<()> {
+    /// Removes committed offsets of a group, except of streams that its members read: for each, whether it is removed.
+    pub async fn delete_offsets(&self, group: &str, ids: &[PartitionId]) -> Result<Vec<Result<()>>> {
         check_name(group)?;
         let inner = &self.inner;
         let alone = inner.groups.lock_of(group).write().await;
-        if inner.groups.has_members(group) {
-            return Err(Error::GroupSubscribed);
-        }
-        if inner.group_row(group).await?.is_none() {
-            return Err(Error::GroupNotFound(group.to_owned()));
-        }
+        let topics = match inner.groups.find(group).filter(|alive| alive.state.lock().has_members()) {
+            Some(alive) => {
+                let state = alive.state.lock();
+                if state.protocol_type() != subscription::CONSUMER {
+                    return Err(Error::GroupNotEmpty(group.to_owned()));
+                }
+                state.topics()
+            }
+            None if inner.group_row(group).await?.is_none() => return Err(Error::GroupNotFound(group.to_owned())),
+            None => Some(BTreeSet::new()),
+        };
         let mut batch = Batch::new();
-        ids.iter().for_each(|id| batch.delete(offset::key(group, *id)));
+        let mut streams = HashMap::new();
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for id in ids {
+            let is_read = match streams.get(&id.ino) {
+                Some(is_read) => *is_read,
+                None => {
+                    let is_read = inner.is_among(id.ino, topics.as_ref()).await?;
+                    streams.insert(id.ino, is_read);
+                    is_read
+                }
+            };
+            if !is_read {
+                batch.delete(offset::key(group, *id));
+            }
+            outcomes.push(if is_read { Err(Error::GroupSubscribed) } else { Ok(()) });
+        }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(outcomes);
         }
         let position = inner.volume.commit(batch).await?;
         drop(alone);
-        Ok(inner.volume.durable(position).await?)
+        inner.volume.durable(position).await?;
+        Ok(outcomes)
     }
 }
 
@@ -144,6 +166,19 @@ impl Inner {
     /// What was read may not be durable yet: an answer that tells it waits until it is.
     async fn settle_reads(&self) -> Result<()> {
         Ok(self.volume.durable(self.volume.position()).await?)
+    }
+
+    /// Whether a stream is one of these topics, however it is spelled; `None` means all topics.
+    async fn is_among(&self, ino: Ino, topics: Option<&BTreeSet<String>>) -> Result<bool> {
+        let Some(topics) = topics.filter(|topics| !topics.is_empty()) else { return Ok(topics.is_none()) };
+        match self.tree.path_of(ino).await {
+            Ok(path) => {
+                let name = kafka_name(&path).is_some_and(|name| topics.contains(&name));
+                Ok(name || topics.contains(&path.to_string()))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn delete_group_rows(&self, name: &str) -> Result<()> {
