@@ -85,9 +85,10 @@ fn lines(header: &BatchHeader, mut records: &[u8], partition: u32, first: i64) -
     let mut found = Vec::new();
     for _ in 0..header.records {
         let Some(record) = Record::next(&mut records) else { break };
-        let offset = header.base_offset + record.offset_delta;
+        // Producers send what they like.
+        let offset = header.base_offset.saturating_add(record.offset_delta);
         if offset >= first {
-            let mut line = line(offset, header.base_timestamp + record.time_delta);
+            let mut line = line(offset, header.base_timestamp.saturating_add(record.time_delta));
             line.insert("key".to_owned(), shown(record.key));
             line.insert("value".to_owned(), shown(record.value));
             found.push(line);
