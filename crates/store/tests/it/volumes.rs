@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::disk::RealDisk;
-use ballast_store::{Components, Gate, IndexedVolume, KeyRange, Read, Store, VolumeId};
+use ballast_store::{Components, Error, Gate, IndexedVolume, KeyRange, Read, Store, VolumeId};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -121,6 +121,9 @@ fn walk(directory: &std::path::Path) -> Result<Vec<PathBuf>> {
 /// Keys with the engine's bytes and the content of all payloads.
 pub type Dump = BTreeMap<Bytes, (Bytes, Vec<Bytes>)>;
 
+/// How often a row is read again because it moved, before its payload is taken for lost.
+const MOVES_MAX: usize = 20;
+
 pub async fn dump(read: &dyn Read) -> Result<Dump> {
     let all = KeyRange { start: Bytes::from_static(&[0x03]), end: None };
     let mut scan = read.scan(all).await?;
@@ -131,12 +134,20 @@ pub async fn dump(read: &dyn Read) -> Result<Dump> {
             return Ok(dump);
         }
         for row in rows {
-            let mut payloads = Vec::new();
-            for pointer in &row.value.pointers {
-                payloads
-                    .push(read.read_payload(pointer).await.with_context(|| format!("{pointer:?} of {:?}", row.key))?);
+            let (mut value, mut payloads, mut moves) = (row.value, Vec::new(), 0);
+            while let Some(pointer) = value.pointers.get(payloads.len()) {
+                match read.read_payload(pointer).await {
+                    // The background settles as well.
+                    Err(Error::PayloadMoved) if moves < MOVES_MAX => {
+                        moves += 1;
+                        payloads.clear();
+                        let found = read.get(&row.key).await?;
+                        value = found.with_context(|| format!("row {:?} went away", row.key))?;
+                    }
+                    read => payloads.push(read.with_context(|| format!("{pointer:?} of {:?}", row.key))?),
+                }
             }
-            dump.insert(row.key, (row.value.bytes, payloads));
+            dump.insert(row.key, (value.bytes, payloads));
         }
     }
 }
