@@ -62,7 +62,7 @@ fn who_cannot_list_a_stream_does_not_drop_it_by_a_recursive_removal() {
         fs::rename(world.at("web"), world.at("logs/web")).expect("a stream can be renamed");
         chown(world.at("logs"), Some(61_000), None).expect("root may");
         chown(world.at("logs/web"), Some(61_000), None).expect("root may");
-        fs::set_permissions(world.at("logs/web"), Permissions::from_mode(0)).expect("root may");
+        fs::set_permissions(world.at("logs/web"), Permissions::from_mode(0o000)).expect("root may");
         assert!(!as_user(world, "", "rm -rf logs"));
         assert!(world.at("logs/web").exists());
         fs::set_permissions(world.at("logs/web"), Permissions::from_mode(0o700)).expect("root may");
