@@ -11,7 +11,7 @@ use ballast_api::routes::{decode_path, encode_path};
 use ballast_api::{Create, Entry, Listing, Remove, Removed, time};
 use ballast_store::Position;
 use ballast_tree::{Inode, NewInode};
-use ballast_types::{Call, ErrorKind, Ino, Kind, TreePath};
+use ballast_types::{Call, ErrorKind, Ino, Kind, Name, TreePath};
 use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -186,39 +186,43 @@ impl Removal<'_> {
     /// Removes what is below a directory, the deepest first.
     async fn empty(&mut self, path: &TreePath, directory: &Inode) -> Result<(), Failure> {
         let tree = self.server.tree();
-        // Directories that are entered and not yet left; the last is the deepest.
-        let mut entered = vec![(path.clone(), directory.ino)];
-        while let Some((path, ino)) = entered.last().cloned() {
+        // Directories that are entered and not yet left, the deepest last, and behind which name each goes on: before it
+        // lies only what has been removed, and a scan would step over that again and again.
+        let mut entered: Vec<(TreePath, Ino, Option<Name>)> = vec![(path.clone(), directory.ino, None)];
+        while let Some((path, ino, after)) = entered.last_mut() {
+            let page = tree.list_page(self.call, *ino, after.as_ref(), limits::REMOVE_PAGE).await?;
+            if page.is_empty() {
+                // Once more from the start, for what has come meanwhile.
+                if after.take().is_some() {
+                    continue;
+                }
+                let name = path.names().last().cloned();
+                entered.pop();
+                if let (Some((_, parent, after)), Some(name)) = (entered.last_mut(), name) {
+                    self.position = tree.remove_directory(self.call, *parent, &name).await?;
+                    *after = Some(name);
+                    self.count()?;
+                }
+                continue;
+            }
             let mut deeper = None;
-            // What has been removed does not show again.
-            let page = tree.list_page(self.call, ino, None, limits::REMOVE_PAGE).await?;
-            for entry in &page {
+            for entry in page {
                 let below = path.join(entry.name.clone());
                 if entry.kind == Kind::Directory {
-                    deeper.get_or_insert((below, entry.ino));
-                    continue;
+                    deeper = Some((below, entry.ino, None));
+                    break;
                 }
                 // It may have come since all was looked through.
                 self.check(&below, entry.kind)?;
                 self.position = match entry.kind.looks_like_directory() {
-                    true => tree.remove_directory(self.call, ino, &entry.name).await?,
-                    false => tree.unlink(self.call, ino, &entry.name).await?,
+                    true => tree.remove_directory(self.call, *ino, &entry.name).await?,
+                    false => tree.unlink(self.call, *ino, &entry.name).await?,
                 };
+                *after = Some(entry.name);
                 self.count()?;
             }
-            if let Some(deeper) = deeper {
-                entered.push(deeper);
-                check_depth(entered.len())?;
-                continue;
-            }
-            if page.len() == limits::REMOVE_PAGE {
-                continue;
-            }
-            entered.pop();
-            if let (Some((_, parent)), Some(name)) = (entered.last(), path.names().last()) {
-                self.position = tree.remove_directory(self.call, *parent, name).await?;
-                self.count()?;
-            }
+            entered.extend(deeper);
+            check_depth(entered.len())?;
         }
         Ok(())
     }

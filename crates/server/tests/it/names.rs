@@ -70,6 +70,26 @@ async fn a_long_listing_comes_in_pages_without_gaps() {
 }
 
 #[tokio::test]
+async fn a_large_tree_is_removed_whole_or_not_at_all() {
+    let serving = serving().await;
+    let client = &serving.client;
+    for number in 0..200 {
+        make(client, &format!("/tree/{:03}/{number}", number / 2)).await;
+    }
+    let stream = |path: &str| Create { path: path.to_owned(), kind: "stream".to_owned(), ..Create::default() };
+    client.create(&stream("/tree/070/s")).await.unwrap();
+    for number in 0..100 {
+        client.create(&stream(&format!("/tree/099/{number}-s"))).await.unwrap();
+    }
+    let remove = |drop| Remove { path: "/tree".to_owned(), recursive: true, drop };
+    assert_eq!(refused(client.remove(&remove(false)).await), ErrorKind::Denied);
+    assert_eq!(client.list(&path("/tree"), None).await.unwrap().entries.len(), 100);
+    assert_eq!(client.remove(&remove(true)).await.unwrap().entries, 1 + 100 + 200 + 101);
+    assert_eq!(refused(client.stat(&path("/tree")).await), ErrorKind::NotFound);
+    serving.server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn snapshots_are_made_listed_and_removed() {
     let serving = serving().await;
     let client = &serving.client;
