@@ -34,11 +34,9 @@ impl Step {
         match statement {
             // Whatever follows in the text may make the tables again, and a transaction cannot.
             ast::Statement::Drop { names, .. } if names.len() > 1 => Self::Own,
-            // Nor can it rename one.
+            // Nor can it rename one, so that a text which changes what tables are does so step by step.
             ast::Statement::AlterTable(alter) if alter.operations.iter().any(renames) => Self::Alone,
-            ast::Statement::CreateTable(_) | ast::Statement::AlterTable(_) | ast::Statement::Truncate(_) if more => {
-                Self::Shared
-            }
+            ast::Statement::Truncate(_) if more => Self::Shared,
             ast::Statement::AlterTable(alter) if alter.operations.len() > 1 => Self::Own,
             ast::Statement::AlterTable(alter) if alter.operations.iter().any(needs_empty_table) => Self::Own,
             ast::Statement::Truncate(truncate) if truncate.table_names.len() > 1 => Self::Own,

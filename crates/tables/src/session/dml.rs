@@ -57,7 +57,10 @@ impl Session {
         self.enter(view, right).await?;
         let outcome = if self.transaction.is_some() {
             let written = Box::pin(self.write_in_transaction(plan, types, parameters)).await;
-            self.settled(Position::default()).await?;
+            // Unless all it tells is how many rows are the transaction's own.
+            if returning.is_some() || !written.as_ref().is_ok_and(|outcome| outcome.count > 0) {
+                self.settled(Position::default()).await?;
+            }
             written?
         } else if let Some(outcome) = self.write_by_key(plan, view, parameters).await? {
             outcome
@@ -263,9 +266,11 @@ impl Session {
         let of: Vec<Type> = query.columns.iter().map(|column| column.column_type).collect();
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = stream.try_next().await? {
-            bytes += batch.get_array_memory_size();
-            crate::changes::check_found(rows.len() + batch.num_rows(), bytes)?;
-            rows.extend(arrow::rows(&batch, &of)?);
+            // Batches may be pieces of one that is in memory once: their rows count.
+            let found = arrow::rows(&batch, &of)?;
+            bytes += found.iter().map(|row| row_bytes(row)).sum::<usize>();
+            crate::changes::check_found(rows.len() + found.len(), bytes)?;
+            rows.extend(found);
         }
         Ok(rows)
     }
@@ -275,6 +280,16 @@ impl Update {
     fn changes_key(&self) -> bool {
         self.positions.iter().any(|at| self.view.schema.key.contains(at))
     }
+}
+
+/// What a row takes of memory.
+fn row_bytes(row: &[Value]) -> usize {
+    let beside = row.iter().map(|value| match value {
+        Value::Text(text) => text.bytes().len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    });
+    std::mem::size_of_val(row) + beside.sum::<usize>()
 }
 
 fn points(access: &Access, view: &View, context: &Context<'_>) -> Result<Vec<Bytes>> {

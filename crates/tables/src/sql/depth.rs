@@ -98,6 +98,8 @@ struct Levels {
     before: [Option<Keyword>; 2],
     /// Points of the name that is being read.
     points: usize,
+    /// Whether a word here would be a name, whatever it is elsewhere.
+    names_next: bool,
 }
 
 /// Stands for a closing bracket among the keywords before.
@@ -140,6 +142,11 @@ impl Levels {
             self.points = 0;
         }
         self.before = [keyword, self.before[0]];
+        let behind = |keyword| {
+            use Keyword::{APPLY, AS, FROM, INTO, JOIN, LATERAL, ONLY, TABLE, UPDATE, USING};
+            matches!(keyword, APPLY | AS | FROM | INTO | JOIN | LATERAL | ONLY | TABLE | UPDATE | USING)
+        };
+        self.names_next = matches!(token, Token::Comma | Token::Period) || keyword.is_some_and(behind);
         self.deepest = self.deepest.max(self.here.depth());
     }
 
@@ -177,6 +184,12 @@ impl Levels {
             }
             Keyword::FROM | Keyword::USING => self.here.listing = Listing::Tables,
             Keyword::WITH => self.here.listing = Listing::CommonTables,
+            // No table is called so behind another, and behind it there are no tables.
+            Keyword::WHERE | Keyword::GROUP | Keyword::HAVING | Keyword::ORDER | Keyword::SET | Keyword::RETURNING
+                if !self.names_next =>
+            {
+                self.here.listing = Listing::Values;
+            }
             // `timestamp with time zone`.
             Keyword::ZONE if self.before == [Some(Keyword::TIME), Some(Keyword::WITH)] => {
                 self.here.listing = Listing::Values;

@@ -96,5 +96,9 @@ async fn lists_are_as_long_as_they_like() {
     let update = format!("UPDATE t SET v = n.v FROM (VALUES {values}) AS n (a, v) WHERE n.a = t.a");
     assert_eq!(client.run(&update).await, ["UPDATE 20000"]);
     assert_eq!(client.run(&format!("SELECT CASE a {} END FROM t WHERE a = 900", arms(1_000))).await, ["900"]);
+    let many = joined(300, ", ", |at| format!("v + {at}"));
+    assert_eq!(client.run(&format!("SELECT v FROM t WHERE a = 900 ORDER BY {many}")).await, ["900"]);
+    let deleted = format!("DELETE FROM t WHERE a = 900 RETURNING {many}");
+    assert_eq!(client.run(&deleted).await.len(), 1);
     assert_eq!(client.run(&"SELECT 1 + 1;".repeat(5_000)).await, ["2"]);
 }
