@@ -63,10 +63,10 @@ pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
     let bucket = move || Bucket::open(&address_owned, &Environment::of_process(), &random);
     let bucket = tokio::task::spawn_blocking(bucket).await.context("open the bucket")?;
     let bucket = bucket.with_context(|| format!("open the bucket {address}"))?;
-    if !opener.make && Superblock::read(&bucket).await?.is_none() {
-        return Err(missing());
+    match opener.make {
+        true => drop(Superblock::open(&bucket, &*opener.clock, &opener.random).await?),
+        false => drop(Superblock::read(&bucket).await?.ok_or_else(missing)?),
     }
-    Superblock::open(&bucket, &*opener.clock, &opener.random).await?;
     let claim = Claim { take_over: opener.take_over, ..Claim::new(Holder::this_process(&opener.server)) };
     let lease = Lease::acquire(&bucket, &claim, Arc::clone(&opener.clock), &opener.random).await.map_err(refused)?;
     let local = bucket.directory().map(|directory| (Arc::new(RealDisk) as Arc<dyn Disk>, directory.to_owned()));

@@ -2,7 +2,7 @@
 
 use crate::{World, c_path, can_mount, checked, errno};
 use ballast_files::read::join;
-use ballast_fuse::{Error, NoVirtuals, Settings};
+use ballast_fuse::{Error, Mount, NoVirtuals, Settings};
 use ballast_store::{MemoryVolume, Volume};
 use ballast_types::{Call, Ino};
 use std::fs::{self, File};
@@ -12,14 +12,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unmount_leaves_everything_on_stable_storage() {
+/// A new tree, mounted, in a directory that goes with the test; `None` where nothing can be mounted.
+async fn mounted() -> Option<(tempfile::TempDir, World, Mount)> {
     if !can_mount() {
-        return;
+        return None;
     }
     let directory = tempfile::tempdir().expect("there is room for a directory");
     let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
     let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    Some((directory, world, mount))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unmount_leaves_everything_on_stable_storage() {
+    let Some((_directory, world, mount)) = mounted().await else { return };
     let path = world.at("file");
     let written = tokio::task::spawn_blocking(move || fs::write(path, "not synced")).await;
     written.expect("it does not panic").expect("it can be written");
@@ -35,12 +41,7 @@ async fn an_unmount_leaves_everything_on_stable_storage() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_file_survives_without_an_fsync() {
-    if !can_mount() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("there is room for a directory");
-    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
-    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let Some((_directory, world, mount)) = mounted().await else { return };
     let contents = [("small", vec![1; 10]), ("blocks", vec![2; 300_000])];
     for (name, content) in contents.clone() {
         let path = world.at(name);
@@ -61,12 +62,7 @@ async fn a_closed_file_survives_without_an_fsync() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_mount_is_taken_over_and_a_live_one_is_not() {
-    if !can_mount() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("there is room for a directory");
-    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
-    let first = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let Some((_directory, world, first)) = mounted().await else { return };
     let refused = world.mount(Arc::new(NoVirtuals)).await;
     assert!(matches!(refused, Err(Error::Busy(_))), "a live mount is not taken over");
     cut(&world).await;
@@ -80,12 +76,7 @@ async fn a_dead_mount_is_taken_over_and_a_live_one_is_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_while_a_dead_mount_is_replaced_never_lands_below_it() {
-    if !can_mount() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("there is room for a directory");
-    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
-    let mut mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let Some((_directory, world, mut mount)) = mounted().await else { return };
     // A killed server unmounts nothing, so these are dropped at the end alone.
     let mut killed = Vec::new();
     let (stop, path) = (Arc::new(AtomicBool::new(false)), world.path.clone());
@@ -182,12 +173,7 @@ fn leave_dead_mount(path: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mount_that_is_read_only_refuses_every_change_at_once() {
-    if !can_mount() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("there is room for a directory");
-    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
-    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let Some((_directory, world, mount)) = mounted().await else { return };
     let path = world.at("file");
     let written = tokio::task::spawn_blocking(move || fs::write(path, "as it was")).await;
     written.expect("it does not panic").expect("it can be written");
@@ -207,12 +193,7 @@ async fn a_mount_that_is_read_only_refuses_every_change_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unmount_after_somebody_else_unmounted_leaves_what_is_there_now() {
-    if !can_mount() {
-        return;
-    }
-    let directory = tempfile::tempdir().expect("there is room for a directory");
-    let world = World::open(MemoryVolume::new(), directory.path().join("mount")).await;
-    let mount = world.mount(Arc::new(NoVirtuals)).await.expect("it can be mounted");
+    let Some((_directory, world, mount)) = mounted().await else { return };
     let target = c_path(&world.path);
     // SAFETY: the path is NUL-terminated and outlives the call.
     checked(unsafe { libc::umount2(target.as_ptr(), 0) }).expect("root may");

@@ -6,7 +6,7 @@
 
 use crate::keys::index;
 use crate::partition::trim::next_partition;
-use crate::partition::{PartitionId, load};
+use crate::partition::{Partition, PartitionId, load};
 use crate::streams::{Inner, Streams};
 use crate::{Result, limits};
 use ballast_store::{KeyRange, Space};
@@ -84,7 +84,7 @@ impl Inner {
         let (ms, bytes) = (settings.retention_ms(), settings.retention_bytes());
         let oldest = if ms < 0 { None } else { Some(now.saturating_sub(ms)) };
         let excess = if bytes < 0 { 0 } else { self.size(id).await?.saturating_sub(bytes.unsigned_abs()) };
-        let Some(end) = self.end_of_expired(id, oldest, excess).await? else { return Ok(false) };
+        let Some(end) = self.end_of_expired(&partition, oldest, excess).await? else { return Ok(false) };
         self.trim(&partition, Some(end)).await?;
         Ok(true)
     }
@@ -99,10 +99,10 @@ impl Inner {
 
     /// The offset behind the rows that have to go: older than `oldest`, or the first `excess` bytes as far as whole
     /// rows fit in it.
-    async fn end_of_expired(&self, id: PartitionId, oldest: Option<i64>, mut excess: u64) -> Result<Option<i64>> {
-        let durable = self.partition(id).await?.shared.lock().high_watermark;
+    async fn end_of_expired(&self, partition: &Partition, oldest: Option<i64>, mut excess: u64) -> Result<Option<i64>> {
+        let durable = partition.shared.lock().high_watermark;
         let mut end = None;
-        let mut scan = self.volume.scan(index::range_from(id, 0)).await?;
+        let mut scan = self.volume.scan(index::range_from(partition.id, 0)).await?;
         loop {
             let rows = scan.next(limits::SCAN_ROWS).await?;
             let last_page = rows.len() < limits::SCAN_ROWS;

@@ -123,8 +123,8 @@ pub fn parse(text: &str, as_type: Type) -> Result<Value> {
             Value::Float(number).assign(as_type)?
         }
         Type::Numeric { .. } => Value::Numeric(Decimal::parse(trimmed).ok_or_else(invalid)?).assign(as_type)?,
-        Type::Text => Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?),
-        Type::Varchar(_) => Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?).assign(as_type)?,
+        Type::Text => own(text)?,
+        Type::Varchar(_) => own(text)?.assign(as_type)?,
         Type::Bytea => Value::Bytes(parse_bytea(text).ok_or_else(invalid)?),
         Type::Date => Value::Date(calendar::parse_date(text)?),
         Type::Timestamp => Value::Timestamp(calendar::parse_timestamp(text, false)?),
@@ -133,7 +133,7 @@ pub fn parse(text: &str, as_type: Type) -> Result<Value> {
         Type::Json | Type::Jsonb => {
             // Kept as it was written: jsonb is checked, not reordered.
             serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| invalid())?;
-            Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?)
+            own(text)?
         }
     })
 }
@@ -144,6 +144,11 @@ fn parse_bool(text: &str) -> Option<bool> {
         "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
         _ => None,
     }
+}
+
+/// Text from outside, which may hold what no text may.
+fn own(text: &str) -> Result<Value> {
+    Ok(Value::Text(Text::new(Bytes::copy_from_slice(text.as_bytes()))?))
 }
 
 /// Reads `\x00ff` and the older form with `\000` and `\\`.
