@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`types`] and [`value`] (what a column holds), [`schema`] (what a table is), [`keys`] (what
 //! lies in the volume), `table`, `locks` and `changes` (how rows are written), [`tables`] (the engine),
-//! `portion` and `transaction` (how they are read together), [`session`] (what a client does), [`sql`] (from text to plan), `metrics`, [`limits`].
+//! `portion` and `transaction` (how they are read together), [`session`] (what a client does), [`sql`] (from text
+//! to plan), `metrics`, [`limits`].
 //!
 //! Invariants: no write goes through DataFusion. A statement's rows are written together or not at all. What a
 //! client was told is durable. Every write of a row holds its key's lock while it commits.

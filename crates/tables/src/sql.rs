@@ -1,8 +1,8 @@
 //! From a statement's text to its answer.
 //!
-//! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what we evaluate ourselves),
-//! [`query`], [`numbers`], [`provider`] and [`engine`] (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how
-//! it ends), [`catalog`] (what clients ask about tables).
+//! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what
+//! we evaluate ourselves), [`query`], [`numbers`], [`provider`] and [`engine`] (SELECT through DataFusion),
+//! [`computing`] and [`stopping`] (where it runs and how it ends), [`catalog`] (what clients ask about tables).
 
 pub(crate) mod arrow;
 pub(crate) mod catalog;

@@ -1,8 +1,8 @@
 //! Appending: one commit for a whole request.
 //!
 //! 1. Without a lock: check every batch (format, CRC, size).
-//! 2. Let in by the volume, and with the writers of all its partitions locked, in one order for everybody: judge sequence numbers, give out
-//!    offsets, append each partition's batches as one payload, and commit all index and producer rows at once.
+//! 2. Let in by the volume, and with the writers of all its partitions locked, in one order for everybody: judge
+//!    sequence numbers, give out offsets, append each partition's batches as one payload, and commit all index and producer rows at once.
 //! 3. Without a lock again: wait until the commit is durable, move the high watermarks, wake readers, answer.
 //!
 //! So the next append to a partition goes to the log while the last one waits for the disk. If a crash takes a
