@@ -251,7 +251,10 @@ impl Volume for IndexedVolume {
 
     async fn write_segment(&self, payloads: Vec<Bytes>) -> Result<Vec<Payload>> {
         self.inner.ready().await?;
-        self.inner.segments.write(payloads).await
+        let written = self.inner.segments.write(payloads).await;
+        // Garbage, unless a commit points at it; also if it was written and the bucket did not say so.
+        self.inner.settling.note_churn(1);
+        written
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position> {

@@ -49,8 +49,8 @@ pub(crate) struct Settling {
     condemned: Mutex<Vec<LogFile>>,
     /// Condemned files with the mark of the cuts that may still read them, for a while.
     retiring: Mutex<Vec<(LogFile, u64)>>,
-    /// What may have made garbage and was not collected after: writes to spaces with payload, and what came before the
-    /// open.
+    /// What may have made garbage and was not collected after: segments, writes to spaces with payload, deleted snapshots,
+    /// and what came before the open.
     churn: AtomicU64,
     /// Bytes of the log before the background task settles.
     pub log_bytes: u64,

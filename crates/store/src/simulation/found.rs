@@ -255,6 +255,17 @@ async fn the_background_removes_orphans_of_the_life_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_background_removes_a_segment_that_no_commit_ever_pointed_at() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    // The open is a reason to look for garbage, once.
+    tokio::time::sleep(ROUNDS).await;
+    drop(volume.write_segment(vec![content(7, 500)]).await.unwrap());
+    tokio::time::sleep(ROUNDS).await;
+    assert_eq!(volume.stats().segments, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_background_removes_what_only_a_deleted_snapshot_needed() {
     let world = World::on_disk();
     let volume = volume(&world).await;
