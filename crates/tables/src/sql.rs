@@ -6,6 +6,7 @@
 
 pub(crate) mod arrow;
 pub(crate) mod catalog;
+pub(crate) mod checked;
 pub(crate) mod computing;
 pub(crate) mod depth;
 pub(crate) mod engine;

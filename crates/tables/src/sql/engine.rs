@@ -1,13 +1,15 @@
 //! DataFusion, set up once for all queries of a server.
 
+use super::checked::{CheckIntegers, CheckedSum};
 use super::computing::Computing;
 use crate::metrics::TablesMetrics;
 use crate::tables::Settings;
 use crate::{Result, limits};
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
 
@@ -37,7 +39,8 @@ impl QueryEngine {
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.parse_float_as_decimal = true;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        let mut template = builder.build();
+        let mut template = builder.with_analyzer_rule(Arc::new(CheckIntegers)).build();
+        template.register_udaf(Arc::new(AggregateUDF::from(CheckedSum::default())))?;
         super::catalog::functions::register(&mut template)?;
         Ok(Self { template, computing: Computing::new(metrics.queries_computing.clone()) })
     }

@@ -352,3 +352,71 @@ async fn values_are_spelled_alike_on_both_paths() {
     client.run("INSERT INTO k (id, t) VALUES (2, false)").await;
     assert_eq!(client.run("SELECT t FROM k WHERE id = 2").await, ["false"]);
 }
+
+#[tokio::test]
+async fn an_integer_that_does_not_fit_is_refused_and_not_another_one() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE n (id int PRIMARY KEY, s smallint, i int, b bigint)").await;
+    client.run("INSERT INTO n VALUES (1, 32767, 2147483647, 9223372036854775807)").await;
+    client.run("INSERT INTO n VALUES (2, -32768, -2147483648, -9223372036854775808)").await;
+    for (computed, of) in [
+        ("max(b) + 1", "bigint"),
+        ("min(b) - 1", "bigint"),
+        ("max(b) * 2", "bigint"),
+        ("-min(b)", "bigint"),
+        ("max(i) + max(i)", "integer"),
+        ("min(i) * max(i)", "integer"),
+        ("-min(i)", "integer"),
+        ("max(s) - min(s)", "smallint"),
+        ("count(*) + max(b)", "bigint"),
+        ("sum(b) FILTER (WHERE id = 1) + 1", "bigint"),
+        ("CASE WHEN count(*) = 2 THEN max(b) + 1 ELSE 0 END", "bigint"),
+        ("(SELECT max(m.b) + 1 FROM n AS m)", "bigint"),
+    ] {
+        let error = client.fails(&format!("SELECT {computed} FROM n")).await;
+        assert!(matches!(&error, Error::OutOfRange(found) if found == of), "{computed}: {error}");
+    }
+    for sql in [
+        "SELECT b FROM n AS n WHERE b + id > 0 GROUP BY b",
+        "SELECT b + id AS more FROM n GROUP BY more",
+        "SELECT n.id FROM n JOIN n AS m ON n.b + n.id = m.b",
+        "SELECT id FROM n GROUP BY id, b ORDER BY b + id",
+        "SELECT sum(b) FROM n, (VALUES (1), (2)) AS v (x) WHERE id = 1",
+        "SELECT sum(b) FROM n, (VALUES (1), (2)) AS v (x) WHERE id = 1 GROUP BY id",
+        "SELECT sum(b) OVER (ORDER BY x) FROM n, (VALUES (1), (2)) AS v (x) WHERE id = 1",
+        "SELECT sum(DISTINCT b - x) FROM n, (VALUES (1), (2)) AS v (x) WHERE id = 1",
+        "UPDATE n SET b = n.b + m.id FROM n AS m WHERE m.id = n.id AND n.id = 1",
+        "INSERT INTO n SELECT id + 2, s, i, max(b) + 1 FROM n WHERE id = 1 GROUP BY id, s, i",
+    ] {
+        let error = client.fails(sql).await;
+        assert!(matches!(&error, Error::OutOfRange(of) if of == "bigint"), "{sql}: {error}");
+    }
+    // What fits is what it was.
+    for (sql, rows) in [
+        (
+            "SELECT max(b) - 1, min(b) + 1, -max(b), -max(i), max(s) - 1 FROM n",
+            vec!["9223372036854775806|-9223372036854775807|-9223372036854775807|-2147483647|32766"],
+        ),
+        // On the way it need not fit.
+        ("SELECT sum(b) FROM (SELECT b FROM n UNION ALL SELECT b FROM n) AS both", vec!["-2"]),
+        ("SELECT sum(s), sum(i), sum(b), sum(DISTINCT b), sum(1), sum(NULL::bigint) FROM n", vec!["-1|-1|-1|-1|2|-"]),
+        ("SELECT id, sum(b) FROM n GROUP BY id ORDER BY id", vec!["1|9223372036854775807", "2|-9223372036854775808"]),
+        (
+            "SELECT sum(b) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM n",
+            vec!["9223372036854775807", "-1"],
+        ),
+        ("SELECT sum(id) FROM n UNION SELECT 1.5 ORDER BY 1", vec!["1.5", "3.0"]),
+        ("SELECT id + 1 AS next FROM n GROUP BY id + 1 HAVING id + 1 > 2", vec!["3"]),
+        ("SELECT max(id) + NULL::int FROM n", vec!["-"]),
+        ("SELECT -(max(id) - 5) * 2 - 7 / 2 % 2 + max(i) - max(i) FROM n", vec!["5"]),
+        ("SELECT max(id) + 1.5, max(id) * 1e0, date '2020-01-01' + 1 FROM n", vec!["3.5|2|2020-01-02"]),
+        ("SELECT row_number() OVER (ORDER BY id) - 1 + id FROM n", vec!["1", "3"]),
+        (
+            "WITH RECURSIVE up AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM up WHERE i < 4) SELECT sum(i) FROM up",
+            vec!["10"],
+        ),
+    ] {
+        assert_eq!(client.run(sql).await, rows, "{sql}");
+    }
+}
