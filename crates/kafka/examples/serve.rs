@@ -5,12 +5,10 @@
 
 use ballast_kafka::{Kafka, Settings};
 use ballast_runtime::{Random, Shutdown, SystemClock};
-use ballast_store::disk::RealDisk;
-use ballast_store::{Bucket, Components, MemoryVolume, Store, Unshared, Volume, VolumeId, bucket};
+use ballast_store::{Bucket, Components, Local, MemoryVolume, Store, Unshared, Volume, VolumeId, bucket};
 use ballast_streams::{Config, Streams};
 use ballast_tree::Tree;
 use ballast_types::Call;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 async fn open(directory: Option<String>, random: &Random) -> anyhow::Result<Arc<dyn Volume>> {
@@ -21,7 +19,7 @@ async fn open(directory: Option<String>, random: &Random) -> anyhow::Result<Arc<
     let bucket = Bucket::open(&format!("file://{}", directory.display()), &environment, random)?;
     let components = Components {
         bucket: Arc::clone(bucket.store()),
-        local: Some((Arc::new(RealDisk) as _, PathBuf::from(&directory))),
+        local: Local::of(&bucket)?,
         clock: Arc::new(SystemClock),
         random: random.clone(),
         gate: Arc::new(Unshared),

@@ -8,9 +8,8 @@ use crate::advised;
 use anyhow::Context;
 use ballast_runtime::{Clock, Random};
 use ballast_store::bucket::Environment;
-use ballast_store::disk::{Disk, RealDisk};
 use ballast_store::{
-    Bucket, Claim, FrozenVolume, Gate, Holder, IndexedVolume, Lease, LeaseGuard, MemoryVolume, Space, Store,
+    Bucket, Claim, FrozenVolume, Gate, Holder, IndexedVolume, Lease, LeaseGuard, Local, MemoryVolume, Space, Store,
     Superblock, Volume, VolumeId, log,
 };
 use ballast_types::{ErrorKind, Ino};
@@ -69,10 +68,9 @@ pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
     }
     let claim = Claim { take_over: opener.take_over, ..Claim::new(Holder::this_process(&opener.server)) };
     let lease = Lease::acquire(&bucket, &claim, Arc::clone(&opener.clock), &opener.random).await.map_err(refused)?;
-    let local = bucket.directory().map(|directory| (Arc::new(RealDisk) as Arc<dyn Disk>, directory.to_owned()));
     let store = Store::new(ballast_store::Components {
         bucket: Arc::clone(bucket.store()),
-        local,
+        local: Local::of(&bucket)?,
         clock: Arc::clone(&opener.clock),
         random: opener.random.clone(),
         gate: Arc::new(LeaseGate(lease.guard())),

@@ -17,7 +17,9 @@ mod measured;
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
 use ballast_store::disk::{Disk, DiskFile, Fill, PAGE_BYTES, RealDisk, write_all_at};
-use ballast_store::{Batch, Bucket, Components, IndexedVolume, Position, Space, Store, Unshared, Volume, VolumeId};
+use ballast_store::{
+    Batch, Bucket, Components, IndexedVolume, Local, Position, Space, Store, Unshared, Volume, VolumeId,
+};
 use bytes::Bytes;
 use common::cpu_seconds;
 use measured::{FILE_BYTES, Measured, Result, bare, write_and_sync};
@@ -111,9 +113,10 @@ fn bucket(directory: &Path) -> Result<Bucket> {
 }
 
 async fn open(directory: &Path) -> Result<Arc<IndexedVolume>> {
+    let bucket = bucket(directory)?;
     let components = Components {
-        bucket: Arc::clone(bucket(directory)?.store()),
-        local: Some((Arc::new(RealDisk), directory.to_owned())),
+        bucket: Arc::clone(bucket.store()),
+        local: Local::of(&bucket)?,
         clock: Arc::new(SystemClock),
         random: Random::from_seed(1),
         gate: Arc::new(Unshared),

@@ -13,8 +13,9 @@ mod common;
 
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::bucket::Environment;
-use ballast_store::disk::RealDisk;
-use ballast_store::{Batch, Bucket, Components, IndexedVolume, Read, Space, Store, Unshared, Volume, VolumeId, limits};
+use ballast_store::{
+    Batch, Bucket, Components, IndexedVolume, Local, Read, Space, Store, Unshared, Volume, VolumeId, limits,
+};
 use common::cpu_seconds;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -46,10 +47,9 @@ const REST: Duration = Duration::from_secs(3);
 fn store(directory: &Path) -> Result<Store> {
     let url = directory.to_str().ok_or("the directory's name is not text")?;
     let bucket = Bucket::open(url, &Environment::default(), &Random::from_seed(1))?;
-    let local = bucket.directory().map(|directory| (Arc::new(RealDisk) as _, directory.to_owned()));
     Ok(Store::new(Components {
         bucket: Arc::clone(bucket.store()),
-        local,
+        local: Local::of(&bucket)?,
         clock: Arc::new(SystemClock),
         random: Random::from_seed(1),
         gate: Arc::new(Unshared),

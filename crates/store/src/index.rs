@@ -32,7 +32,7 @@ mod writing;
 pub use collect::Collected;
 pub use fsck::{Progress as FsckProgress, Report as FsckReport, hex};
 pub use inspect::LoggedRow;
-pub use open::{Components, Gate, Store, Unshared, VolumeId};
+pub use open::{Components, Gate, Local, Store, Unshared, VolumeId};
 pub use settle::Settled;
 
 use crate::log::Entrant;

@@ -32,7 +32,7 @@ pub use batch::{Batch, Mutation};
 pub use bucket::Bucket;
 pub use error::{Error, Result};
 pub use frozen::FrozenVolume;
-pub use index::{Components, Gate, IndexedVolume, Store, Unshared, VolumeId};
+pub use index::{Components, Gate, IndexedVolume, Local, Store, Unshared, VolumeId};
 pub use keys::{KeyRange, Space};
 pub use lease::{Claim, Holder, Lease, LeaseGuard, LeaseState};
 pub use memory::MemoryVolume;

@@ -42,7 +42,7 @@ mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use open::{Medium, Opened, open};
+pub use open::{Kind, Medium, Opened, open};
 pub use recovery::{Cut, TailReport};
 pub use replay::Replay;
 pub use settings::{Drive, Settings};

@@ -7,9 +7,10 @@ use super::cut::Cuts;
 use super::snapshot::{self, Snapshots};
 use super::wal::{LogInit, Shared};
 use super::{IndexedVolume, Inner, index_error, settle};
+use crate::disk::{Disk, RealDisk};
 use crate::log::{self, LogFile, Medium};
 use crate::segment::Segments;
-use crate::{Error, Result, limits};
+use crate::{Bucket, Error, Result, limits};
 use ballast_runtime::{Clock, Random};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -52,13 +53,32 @@ impl Gate for Unshared {
 pub struct Components {
     /// The bucket; paths are relative to its prefix.
     pub bucket: Arc<dyn ObjectStore>,
-    /// The local directory of a `file://` bucket and the disk that it is on: the log is files there. Without
-    /// it, the log is objects.
-    pub local: Option<(Arc<dyn crate::disk::Disk>, PathBuf)>,
+    /// Where the log's files may lie. Without it, the log is objects.
+    pub local: Option<Local>,
     pub clock: Arc<dyn Clock>,
     pub random: Random,
     pub gate: Arc<dyn Gate>,
     pub log: log::Settings,
+}
+
+/// The directory of a `file://` bucket, and the disk that it is on.
+#[derive(Clone)]
+pub struct Local {
+    pub disk: Arc<dyn Disk>,
+    pub directory: PathBuf,
+    /// Other machines may reach it. A log of files is fenced within one kernel, so here a new log is objects.
+    pub is_shared: bool,
+}
+
+impl Local {
+    /// `None` if the bucket is no directory.
+    pub fn of(bucket: &Bucket) -> Result<Option<Self>> {
+        let Some(local) = bucket.local() else { return Ok(None) };
+        let shared = local.network_file_system();
+        let shared = shared.map_err(|error| Error::unavailable("could not look at the bucket's file system", error))?;
+        let (disk, directory) = (Arc::new(RealDisk), local.directory().to_owned());
+        Ok(Some(Self { disk, directory, is_shared: shared.is_some() }))
+    }
 }
 
 /// The volumes of one server: they share one cache.
@@ -148,20 +168,44 @@ impl Store {
         Ok(inner)
     }
 
+    /// Where the volume's log is, or shall be.
+    async fn medium(&self, id: VolumeId, root: &Path) -> Result<Medium> {
+        let components = &self.components;
+        let objects = Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") };
+        let files = components.local.as_ref().map(|local| Medium::Disk {
+            disk: Arc::clone(&local.disk),
+            directory: local.directory.join(format!("volumes/{id}/log")),
+        });
+        let is_shared = components.local.as_ref().is_some_and(|local| local.is_shared);
+        match (log::Kind::of(&objects, files.as_ref(), &components.log).await?, files) {
+            (Some(log::Kind::Files), None) => Err(Error::Invalid(format!(
+                "the log of volume {id} is files, of a bucket in a directory: copy the bucket back into one, and open that"
+            ))),
+            (Some(log::Kind::Files), Some(files)) => {
+                if is_shared {
+                    tracing::warn!(
+                        "the log is files on a network file system: only servers of one machine may open it"
+                    );
+                }
+                Ok(files)
+            }
+            (None, Some(files)) if !is_shared => Ok(files),
+            _ => Ok(objects),
+        }
+    }
+
     /// Opens index and log. What a dead server still had under way may get in between two steps of it; the index
     /// then says that a version exists already, which is no damage if it is gone the next time.
     async fn open_index(&self, id: VolumeId, root: &Path, index: &Path) -> Result<(Db, Arc<Shared>)> {
         let components = &self.components;
-        let medium = match &components.local {
-            Some((disk, directory)) => {
-                Medium::Disk { disk: Arc::clone(disk), directory: directory.join(format!("volumes/{id}/log")) }
-            }
-            None => Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") },
-        };
+        let medium = self.medium(id, root).await?;
         let mut attempt = 1;
         loop {
             // Reading many groups costs something only where each is an object.
-            let groups_max = if components.local.is_some() { u64::MAX } else { limits::TAIL_OBJECTS_MAX };
+            let groups_max = match &medium {
+                Medium::Disk { .. } => u64::MAX,
+                Medium::Object { .. } => limits::TAIL_OBJECTS_MAX,
+            };
             let shared = Arc::new(Shared::new(components.log.tail_bytes_max, groups_max));
             let (settings, log) = (components.log.clone(), Arc::clone(&shared));
             let init = LogInit { medium: medium.clone(), settings, shared: log };

@@ -11,7 +11,9 @@ use super::shared::{Backend, Shared, blocking};
 use super::state::{Layout, State};
 use super::{DurableGroup, Log, LogListener, Settings, committer};
 use crate::disk::Disk;
-use crate::{Position, Result};
+use crate::{Error, Position, Result};
+use futures::TryStreamExt;
+use object_store::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +23,46 @@ pub enum Medium {
     /// Files in a directory of their own, on a disk that every writer reaches through the same kernel.
     Disk { disk: Arc<dyn Disk>, directory: PathBuf },
     /// Objects below a prefix of their own.
-    Object { store: Arc<dyn object_store::ObjectStore>, prefix: object_store::path::Path },
+    Object { store: Arc<dyn object_store::ObjectStore>, prefix: Path },
+}
+
+/// What a log is made of. It stays what it began as: rows of the index point into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Files,
+    Objects,
+}
+
+impl Kind {
+    /// Of the log that is there, if there is one: files in a directory, which may have been copied into another bucket,
+    /// or objects below the same path. Cost: two listings.
+    pub async fn of(objects: &Medium, files: Option<&Medium>, settings: &Settings) -> Result<Option<Self>> {
+        let Medium::Object { store, prefix } = objects else { return Ok(Some(Self::Files)) };
+        let mut found = store.list(Some(prefix)).map_ok(|object| object.location);
+        // Their names are digits and come before those of files.
+        let objects = found.try_next().await.map_err(listing)?.is_some_and(|path| Objects::parse(&path).is_some());
+        let is_file = |path: &Path| path.filename().is_some_and(|name| on_disk::parse_log_name(name).is_some());
+        let mut copied = store.list_with_offset(Some(prefix), &prefix.clone().join("log-"));
+        let copied = copied.try_next().await.map_err(listing)?.is_some_and(|object| is_file(&object.location));
+        let here = match files.cloned() {
+            Some(Medium::Disk { disk, directory }) => {
+                let names = move || disk.list(&directory);
+                let names = blocking(settings.drive != super::Drive::Thread, names).await?;
+                names.unwrap_or_default().iter().any(|name| on_disk::parse_log_name(name).is_some())
+            }
+            _ => false,
+        };
+        match (copied || here, objects) {
+            (true, true) => Err(Error::Corrupt(format!("{prefix} has two logs, one of files and one of objects"))),
+            (true, false) => Ok(Some(Self::Files)),
+            (false, true) => Ok(Some(Self::Objects)),
+            (false, false) => Ok(None),
+        }
+    }
+}
+
+fn listing(error: object_store::Error) -> Error {
+    Error::unavailable("listing the log", error)
 }
 
 /// A log that has just been opened.

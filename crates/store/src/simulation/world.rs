@@ -4,7 +4,7 @@ use crate::bucket::simulated::{Faults, SimulatedStore};
 use crate::disk::{Disk, SimDisk, SimFaults};
 use crate::log::tests::Mutant;
 use crate::log::{self, Drive};
-use crate::{Components, IndexedVolume, Result, Store, Unshared, VolumeId};
+use crate::{Components, IndexedVolume, Local, Result, Store, Unshared, VolumeId};
 use ballast_runtime::{Clock, Random};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -109,7 +109,7 @@ impl World {
         let disk = self.disk.clone().map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         let components = Components {
             bucket: Arc::new(self.bucket.clone()),
-            local: disk.map(|disk| (disk, PathBuf::from("/bucket"))),
+            local: disk.map(|disk| Local { disk, directory: PathBuf::from("/bucket"), is_shared: false }),
             clock: Arc::new(self.clock),
             random,
             gate: Arc::new(Unshared),

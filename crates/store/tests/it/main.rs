@@ -5,6 +5,7 @@ mod damage;
 mod fsck;
 mod gate;
 mod held;
+mod kinds;
 mod late;
 mod model;
 mod settled;

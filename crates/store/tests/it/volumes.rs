@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use ballast_runtime::{Random, SystemClock};
 use ballast_store::disk::RealDisk;
-use ballast_store::{Components, Error, Gate, IndexedVolume, KeyRange, Read, Store, VolumeId};
+use ballast_store::{Components, Error, Gate, IndexedVolume, KeyRange, Local, Read, Store, VolumeId};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -40,7 +40,7 @@ impl World {
         let lease = Arc::<Lease>::default();
         let components = Components {
             bucket: Arc::new(InMemory::new()),
-            local: log_in_files.then(|| (disk, directory.path().to_owned())),
+            local: log_in_files.then(|| Local { disk, directory: directory.path().to_owned(), is_shared: false }),
             clock: Arc::new(SystemClock),
             random: Random::from_seed(seed),
             gate: Arc::<Lease>::clone(&lease),
@@ -94,6 +94,36 @@ impl World {
     pub fn with_bucket(mut self, bucket: Arc<dyn object_store::ObjectStore>) -> Self {
         self.components.bucket = bucket;
         self
+    }
+
+    /// Where the log's files may lie, if they may, and whether other machines reach it; the same bucket.
+    pub fn set_local(&mut self, is_shared: Option<bool>) {
+        let local =
+            |is_shared| Local { disk: Arc::new(RealDisk), directory: self.directory.path().to_owned(), is_shared };
+        self.components.local = is_shared.map(local);
+    }
+
+    /// The names in the log's directory.
+    pub fn log_files(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.directory.path().join("volumes/0000000000000000/log"));
+        let names = files.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| name.starts_with("log-")).collect()
+    }
+
+    /// Takes another world's files of the log.
+    pub fn take_files(&self, other: &Self) -> Result<()> {
+        let log = "volumes/0000000000000000/log";
+        std::fs::create_dir_all(self.directory.path().join("volumes/0000000000000000"))?;
+        Ok(std::fs::rename(other.directory.path().join(log), self.directory.path().join(log))?)
+    }
+
+    /// Copies the log's files into the bucket, as whoever copies a directory to an object store does.
+    pub async fn copy_log_to_bucket(&self) -> Result<()> {
+        for path in walk(self.directory.path())? {
+            let name = path.strip_prefix(self.directory.path())?.to_str().context("a name that is no text")?;
+            self.components.bucket.put(&name.into(), std::fs::read(&path)?.into()).await?;
+        }
+        Ok(())
     }
 
     /// With another limit of the rows that a restart replays.

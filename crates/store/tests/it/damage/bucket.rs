@@ -7,8 +7,8 @@ use ballast_store::bucket::Environment;
 use ballast_store::disk::RealDisk;
 use ballast_store::pointer::Place;
 use ballast_store::{
-    Batch, Bucket, Claim, Components, Gate, Holder, IndexedVolume, Lease, Space, Store, Superblock, Unshared, Volume,
-    VolumeId, limits, log,
+    Batch, Bucket, Claim, Components, Gate, Holder, IndexedVolume, Lease, Local, Space, Store, Superblock, Unshared,
+    Volume, VolumeId, limits, log,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -274,7 +274,11 @@ fn bucket(directory: &Path, random: &Random) -> Result<Bucket> {
 fn components(directory: &Path, log: Log, bucket: &Bucket, gate: Arc<dyn Gate>, random: Random) -> Components {
     Components {
         bucket: Arc::clone(bucket.store()),
-        local: (log == Log::Files).then(|| (Arc::new(RealDisk) as _, directory.to_owned())),
+        local: (log == Log::Files).then(|| Local {
+            disk: Arc::new(RealDisk),
+            directory: directory.to_owned(),
+            is_shared: false,
+        }),
         clock: Arc::new(SystemClock),
         gate,
         log: log::Settings {
