@@ -67,9 +67,10 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug + 'static {
     /// Writes the parts one behind the other, possibly not all of them; how many bytes it wrote.
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     fn sync_data(&self) -> io::Result<()>;
-    /// Forgets what memory holds of these bytes, which were synced: the next read shows what the disk has. After
-    /// a failed sync the system may believe that memory and disk agree when they do not.
-    fn forget(&self, offset: u64, bytes: u64) -> io::Result<()>;
+    /// Forgets what memory holds of the file, which was synced: the next read shows what the disk has. After
+    /// a failed sync the system may believe that memory and disk agree when they do not. The whole file, because memory
+    /// holds it in pieces of any size, and a piece that is asked for in part stays.
+    fn forget(&self) -> io::Result<()>;
     /// Makes the file this long, with zeros where it was shorter. Their space is reserved; they are written as well,
     /// except for [`Fill::Nothing`], so that later writes change no metadata.
     fn preallocate(&self, bytes: u64, fill: Fill) -> io::Result<()>;

@@ -155,10 +155,9 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
-    fn forget(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        let advice = libc::POSIX_FADV_DONTNEED;
-        // SAFETY: a plain call on an open file.
-        match unsafe { libc::posix_fadvise(self.0.as_raw_fd(), offset.cast_signed(), bytes.cast_signed(), advice) } {
+    fn forget(&self) -> io::Result<()> {
+        // SAFETY: a plain call on an open file; a length of 0 is all of it.
+        match unsafe { libc::posix_fadvise(self.0.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
             0 => Ok(()),
             error => Err(io::Error::from_raw_os_error(error)),
         }

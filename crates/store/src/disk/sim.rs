@@ -410,16 +410,14 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn forget(&self, offset: u64, bytes: u64) -> io::Result<()> {
+    fn forget(&self) -> io::Result<()> {
         let _state = self.disk.call()?;
         let mut content = self.content.lock();
         let SimContent { visible, durable, unsynced, .. } = &mut *content;
         if unsynced.is_empty() {
-            let end = visible.len().min((offset + bytes) as usize);
-            let from = end.min(offset as usize);
-            visible[from..end].fill(0);
-            let known = end.min(durable.len()).max(from);
-            visible[from..known].copy_from_slice(&durable[from..known]);
+            visible.fill(0);
+            let known = visible.len().min(durable.len());
+            visible[..known].copy_from_slice(&durable[..known]);
         }
         Ok(())
     }

@@ -57,6 +57,22 @@ fn the_real_disk_behaves_as_a_disk() {
     behaves_as_a_disk(&RealDisk, directory.path().join("x/y"));
 }
 
+/// Beside the test's program: where temporary files lie may be memory alone.
+#[test]
+fn what_is_forgotten_is_read_from_the_disk() {
+    let program = std::env::current_exe().unwrap();
+    let directory = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    let file = RealDisk.create(&directory.path().join("a")).unwrap();
+    file.preallocate(1 << 20, Fill::Zeros).unwrap();
+    put(&*file, &[7; 512], 512).unwrap();
+    file.sync_data().unwrap();
+    let mut block = [0; 512];
+    assert_eq!(file.read_cached_at(&mut block, 512).unwrap(), Some(512));
+    file.forget().unwrap();
+    assert_eq!(file.read_cached_at(&mut block, 512).unwrap(), None, "memory still holds it");
+    assert_eq!((file.read_at(&mut block, 512).unwrap(), block), (512, [7; 512]));
+}
+
 #[test]
 fn the_simulated_disk_behaves_as_a_disk() {
     let disk = SimDisk::new(Random::from_seed(1), SimFaults { short_write: 2, ..SimFaults::default() });

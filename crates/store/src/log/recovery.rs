@@ -355,8 +355,7 @@ fn walk(source: &Source, replay_after: Position) -> Result<(Position, Walked)> {
 /// that failed in the life before may have left the two different.
 fn check_on_disk(source: &Source, group: &ReadGroup) -> Result<Result<(), Fault>> {
     let header = &group.header;
-    let forgotten = source.file.forget(offset_of(source.start, header.start), header.byte_len());
-    forgotten.map_err(|error| io_error("reading", &source.path, error))?;
+    source.file.forget().map_err(|error| io_error("reading", &source.path, error))?;
     let mut reader = GroupReader::new(source.clone(), header.start)?;
     match reader.next()? {
         Ok(again) => reader.check_payload(&again),
