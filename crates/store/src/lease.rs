@@ -280,7 +280,7 @@ impl DirectoryLock {
 fn lock_directory(bucket: &Bucket) -> Result<DirectoryLock> {
     let Some(local) = bucket.local() else { return Ok(DirectoryLock::Meaningless) };
     let lock = || {
-        if local.network_file_system()?.is_some() {
+        if local.is_shared()? {
             return Ok(DirectoryLock::Meaningless);
         }
         let path = local.owner_lock();

@@ -68,9 +68,9 @@ impl LocalStore {
         self.files.root.join(names::OWN).join("owner")
     }
 
-    /// What kind of file system of several machines the directory is on, if it is on one.
-    pub fn network_file_system(&self) -> io::Result<Option<&'static str>> {
-        system::network_file_system(&File::open(&self.files.root)?)
+    /// Whether other machines may reach the directory.
+    pub fn is_shared(&self) -> io::Result<bool> {
+        system::is_shared(&File::open(&self.files.root)?)
     }
 
     fn place(location: &Location) -> Result<Place> {

@@ -74,10 +74,10 @@ impl Local {
     /// `None` if the bucket is no directory.
     pub fn of(bucket: &Bucket) -> Result<Option<Self>> {
         let Some(local) = bucket.local() else { return Ok(None) };
-        let shared = local.network_file_system();
-        let shared = shared.map_err(|error| Error::unavailable("could not look at the bucket's file system", error))?;
-        let (disk, directory) = (Arc::new(RealDisk), local.directory().to_owned());
-        Ok(Some(Self { disk, directory, is_shared: shared.is_some() }))
+        let is_shared = local.is_shared();
+        let is_shared =
+            is_shared.map_err(|error| Error::unavailable("could not look at the bucket's file system", error))?;
+        Ok(Some(Self { disk: Arc::new(RealDisk), directory: local.directory().to_owned(), is_shared }))
     }
 }
 
@@ -184,7 +184,7 @@ impl Store {
             (Some(log::Kind::Files), Some(files)) => {
                 if is_shared {
                     tracing::warn!(
-                        "the log is files on a network file system: only servers of one machine may open it"
+                        "the log is files where other machines may reach them: open it on one machine alone"
                     );
                 }
                 Ok(files)

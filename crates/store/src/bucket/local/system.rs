@@ -117,21 +117,50 @@ fn kept(mut value: Vec<u8>, length: isize) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The name of a file system that other machines may share, if `directory` is on one.
-pub(super) fn network_file_system(directory: &File) -> io::Result<Option<&'static str>> {
+/// Whether other machines may share the file system that `directory` is on: all of which it is not known that they do not.
+pub(super) fn is_shared(directory: &File) -> io::Result<bool> {
     // SAFETY: all-zero is a value of this plain structure, and the call fills it.
     let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to live memory of the right type, and the descriptor is open.
     check(unsafe { libc::fstatfs(directory.as_raw_fd(), &raw mut facts) })?;
-    // The numbers are in statfs(2); their type differs between platforms, so that only 32 bits count.
-    Ok(match facts.f_type as u32 {
-        0x6969 => Some("NFS"),
-        0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("SMB"),
-        0x0102_1997 => Some("9p"),
-        0x00c3_6400 => Some("Ceph"),
-        0x0bd0_0bd0 => Some("Lustre"),
-        0x4750_4653 => Some("GPFS"),
-        0x6573_5546 => Some("FUSE"),
-        _ => None,
-    })
+    // The type of the number differs between platforms, so that only 32 bits count.
+    Ok(!is_of_one_machine(facts.f_type as u32))
+}
+
+/// By the number in statfs(2), or in the file system's own source.
+fn is_of_one_machine(file_system: u32) -> bool {
+    const EXT: u32 = 0xef53;
+    const XFS: u32 = 0x5846_5342;
+    const BTRFS: u32 = 0x9123_683e;
+    const ZFS: u32 = 0x2fc1_2fc1;
+    const F2FS: u32 = 0xf2f5_2010;
+    const BCACHEFS: u32 = 0xca45_1a4e;
+    const JFS: u32 = 0x3153_464a;
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58f6;
+    const OVERLAY: u32 = 0x794c_7630;
+    matches!(file_system, EXT | XFS | BTRFS | ZFS | F2FS | BCACHEFS | JFS | TMPFS | RAMFS | OVERLAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_is_not_known_counts_as_shared() {
+        for (name, number, shared) in [
+            ("ext4", 0xef53, false),
+            ("xfs", 0x5846_5342, false),
+            ("NFS", 0x6969, true),
+            ("SMB", 0xff53_4d42, true),
+            ("Ceph", 0x00c3_6400, true),
+            ("FUSE", 0x6573_5546, true),
+            ("BeeGFS", 0x1983_0326, true),
+            ("OCFS2", 0x7461_636f, true),
+        ] {
+            assert_eq!(!is_of_one_machine(number), shared, "{name}");
+        }
+        let here = tempfile::tempdir().unwrap();
+        assert!(!is_shared(&File::open(here.path()).unwrap()).unwrap(), "tests run on a disk");
+    }
 }
