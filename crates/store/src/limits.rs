@@ -41,6 +41,10 @@ pub const SETTLE_BYTES: usize = SEGMENT_BYTES_MAX;
 /// Rows of one settling transaction: it conflicts with any writer of any of them.
 pub const SETTLE_ROWS: usize = 2048;
 
+/// How often in a row none of the last rows of a file may be moved. A writer that changes one gets in between a few times,
+/// and takes it out of the file by that.
+pub const SETTLE_VAIN_MAX: u32 = 100;
+
 /// Rows that settling looks at to tell how much of a file of the log is still used: some 5 ms, and right to a few
 /// percent.
 pub const SETTLE_SAMPLE: usize = 256;
@@ -48,8 +52,10 @@ pub const SETTLE_SAMPLE: usize = 256;
 /// Segments that were files of the log and are kept open for reading: 8 GiB of what was read of late.
 pub const SETTLED_FILES_OPEN_MAX: usize = 128;
 
-/// Rows that one round of collecting moves out of half-empty segments.
+/// Rows, and bytes of payload, that one round of collecting moves out of half-empty segments: seconds on a disk, and a
+/// minute or so in a far bucket.
 pub const PACK_ROWS_MAX: usize = 100_000;
+pub const PACK_BYTES_MAX: u64 = 256 << 20;
 
 /// Rows taken from a scan at a time by background work.
 pub const SCAN_ROWS: usize = 1024;

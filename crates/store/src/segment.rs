@@ -169,11 +169,16 @@ impl Segments {
         match pointer.place {
             Place::Log { .. } => self.files.read(pointer).await,
             Place::Segment { .. } => {
-                let read = self.store.get_range(&self.path(pointer.place), pointer.offset..end).await;
-                read.map_err(|error| match error {
-                    object_store::Error::NotFound { .. } => Error::PayloadMoved,
-                    other => unavailable("read a segment", other),
-                })
+                let path = self.path(pointer.place);
+                match self.store.get_range(&path, pointer.offset..end).await {
+                    Ok(read) => Ok(read),
+                    Err(object_store::Error::NotFound { .. }) => Err(Error::PayloadMoved),
+                    // What lies behind the end of an object is an error of its own to each store.
+                    Err(error) => match self.store.head(&path).await {
+                        Ok(meta) if meta.size <= pointer.offset => Ok(Bytes::new()),
+                        _ => Err(unavailable("read a segment", error)),
+                    },
+                }
             }
         }
     }

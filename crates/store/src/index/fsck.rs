@@ -72,6 +72,7 @@ impl IndexedVolume {
     pub async fn fsck(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report> {
         let inner = &self.inner;
         // Background work would move payload from under the check.
+        let _collecting = inner.settling.collecting().await;
         let _round = inner.settling.round().await;
         let stats = crate::Volume::stats(self);
         let total = stats.segment_bytes + stats.log_bytes;

@@ -130,6 +130,7 @@ impl Store {
             let _ = tokio::time::timeout(limits::OPEN_COMPACTION_MAX, compaction::in_shape(&inner)).await;
         }
         tokio::spawn(background(Arc::downgrade(&inner), inner.settling.stopped(), place));
+        tokio::spawn(collecting(Arc::downgrade(&inner), inner.settling.stopped()));
         Ok(Arc::new(IndexedVolume { inner }))
     }
 
@@ -145,7 +146,10 @@ impl Store {
         let components = &self.components;
         let log = shared.log().ok_or_else(|| Error::Closed("the index opened without its log".into()))?;
         let replayed_from = crate::Position(db.manifest().replay_after_wal_id());
-        let unread = log.files().into_iter().filter(|file| file.start < replayed_from).collect();
+        let files = log.files();
+        let is_whole = files.windows(2).all(|two| two[0].end == two[1].start);
+        let files = files.into_iter().filter(|file| file.start < replayed_from).collect();
+        let unread = settle::Unread { files, is_whole };
         let epoch = db.manifest().writer_epoch();
         let (bucket, path) = (Arc::clone(&components.bucket), root.clone().join("segments"));
         let segments = Segments::open(bucket, path, epoch, log.settled_files()).await?;
@@ -278,12 +282,29 @@ fn open_error(shared: &Shared, error: slatedb::Error) -> Error {
     }
 }
 
-/// All periodic work of one volume but compaction. Ends when the volume is dropped or closed.
+/// Collects now and then, beside the other work, because a round may take minutes. Ends when the volume is dropped or
+/// closed.
+async fn collecting(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::CancellationToken) {
+    let first = tokio::time::Instant::now() + limits::COLLECT_INTERVAL;
+    let mut tick = tokio::time::interval_at(first, limits::COLLECT_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let rounds = async {
+        loop {
+            tick.tick().await;
+            let Some(inner) = inner.upgrade() else { return };
+            if inner.check().is_ok() && inner.settling.churn() > 0 {
+                report("collecting", super::collect::collect(&inner).await);
+            }
+        }
+    };
+    stopped.run_until_cancelled(rounds).await;
+}
+
+/// The other periodic work of one volume but compaction. Ends when the volume is dropped or closed.
 async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::CancellationToken, place: IndexPlace) {
     let mut tick = tokio::time::interval(limits::SETTLE_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let start = tokio::time::Instant::now();
-    let (mut collected, mut swept) = (start, start);
+    let mut swept = tokio::time::Instant::now();
     loop {
         tokio::select! {
             biased;
@@ -292,16 +313,12 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
         }
         let Some(inner) = inner.upgrade() else { return };
         let now = tokio::time::Instant::now();
-        let collect = now - collected >= limits::COLLECT_INTERVAL;
         let sweep = now - swept >= limits::INDEX_GARBAGE_INTERVAL;
-        let work = work(&inner, &place, collect, sweep);
+        let work = work(&inner, &place, sweep);
         tokio::select! {
             biased;
             () = stopped.cancelled() => return,
             () = work => {}
-        }
-        if collect {
-            collected = now;
         }
         if sweep {
             swept = now;
@@ -309,7 +326,7 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
     }
 }
 
-async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool) {
+async fn work(inner: &Arc<Inner>, place: &IndexPlace, sweep: bool) {
     if inner.check().is_err() {
         return;
     }
@@ -322,9 +339,6 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, collect: bool, sweep: bool
     let much = log_bytes > inner.settling.log_bytes || files.len() > limits::SETTLE_LOG_FILES;
     if much || inner.settling.has_more() {
         report("settling", settle::settle(inner).await);
-    }
-    if collect && inner.settling.churn() > 0 {
-        report("collecting", super::collect::collect(inner).await);
     }
     if sweep {
         compaction::remove_garbage(place).await;

@@ -36,15 +36,24 @@ pub struct Settled {
     pub files_kept: u64,
 }
 
+/// Files from before this open, whose rows have not been looked through.
+#[derive(Clone, Default)]
+pub(crate) struct Unread {
+    pub files: Vec<LogFile>,
+    /// None is missing between them. The records in one that is may tell of payload in an older one.
+    pub is_whole: bool,
+}
+
 /// The state of settling and collecting of one volume.
 #[derive(Default)]
 pub(crate) struct Settling {
-    /// One round at a time, of settling or of collecting.
+    /// One round of settling at a time; also whoever condemns segments, and snapshots that come and go.
     round: AsyncMutex<()>,
+    /// One round of collecting at a time. Whoever wants both takes this one first.
+    collecting: AsyncMutex<()>,
     /// Held for writing between condemning files and having moved their last rows.
     condemning: RwLock<()>,
-    /// Files from before this open, whose rows have not been looked through.
-    unread: Mutex<Vec<LogFile>>,
+    unread: Mutex<Unread>,
     /// Condemned files out of which the last rows have not been moved yet.
     condemned: Mutex<Vec<LogFile>>,
     /// Condemned files with the mark of the cuts that may still read them, for a while.
@@ -61,7 +70,7 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    pub fn new(unread: Vec<LogFile>, settings: &log::Settings) -> Self {
+    pub fn new(unread: Unread, settings: &log::Settings) -> Self {
         let (log_bytes, file_bytes) = (settings.settle_bytes, settings.file_bytes);
         Self { unread: Mutex::new(unread), log_bytes, file_bytes, churn: AtomicU64::new(1), ..Self::default() }
     }
@@ -88,6 +97,10 @@ impl Settling {
         self.round.lock().await
     }
 
+    pub async fn collecting(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.collecting.lock().await
+    }
+
     /// Returns when no round is between condemning and having moved.
     pub async fn finished(&self) {
         drop(self.condemning.read().await);
@@ -95,6 +108,7 @@ impl Settling {
 
     pub async fn stop(&self) {
         self.stopped.cancel();
+        drop(self.collecting.lock().await);
         drop(self.round.lock().await);
     }
 
@@ -160,32 +174,43 @@ fn old_files(inner: &Inner, target: Position) -> impl Iterator<Item = LogFile> {
 
 /// Candidates of files that were written before this open.
 async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
-    match read_records(inner).await {
-        // Their rows are in the index: there they are found as well, among all others.
+    let unread = inner.settling.unread.lock().clone();
+    if unread.files.is_empty() {
+        return Ok(());
+    }
+    let all = match read_records(inner, &unread).await {
         Err(error) if inner.log().is_files() || matches!(error, Error::Corrupt(_)) => {
-            tracing::error!(%error, "a file of the log cannot be read: all rows are looked through for it");
-            let cut = IndexCut::now(Arc::clone(inner))?;
-            let note = |row: &Row| {
-                let places = log_places(&row.value.pointers);
-                inner.shared.candidates.note(places.map(|place| (place, row.key.clone())));
-            };
-            collect::for_each_row(&cut, note).await?;
+            tracing::error!(%error, "a file of the log cannot be read");
+            false
         }
         read => read?,
+    };
+    if !all {
+        tracing::warn!("a part of the log is missing or damaged: all rows are looked through for what it tells");
+        let cut = IndexCut::now(Arc::clone(inner))?;
+        let note = |row: &Row| {
+            let places = log_places(&row.value.pointers);
+            inner.shared.candidates.note(places.map(|place| (place, row.key.clone())));
+        };
+        collect::for_each_row(&cut, note).await?;
     }
-    // Only when all of them were read: an error means that they are read again next time.
-    inner.settling.unread.lock().clear();
+    // Only now: an error means that they are read again next time.
+    *inner.settling.unread.lock() = Unread::default();
     Ok(())
 }
 
-async fn read_records(inner: &Arc<Inner>) -> Result<()> {
-    let unread = inner.settling.unread.lock().clone();
-    let read = unread.into_iter().map(|file| inner.log().read_records(file));
+/// Whether the records of all rows were read that point into these files.
+async fn read_records(inner: &Arc<Inner>, unread: &Unread) -> Result<bool> {
+    let read: Vec<_> = unread.files.iter().map(|file| inner.log().read_records(*file)).collect();
     let mut read = stream::iter(read).buffered(inner.log().reads_at_once());
+    let mut all = unread.is_whole;
     while let Some(records) = read.next().await {
         let records = match records {
-            // An earlier server was still removing it when this one opened: nothing points into it.
-            Err(Error::NotFound(_) | Error::PayloadMoved) => continue,
+            // An earlier server was still removing it when this one opened, or it got lost.
+            Err(Error::NotFound(_) | Error::PayloadMoved) => {
+                all = false;
+                continue;
+            }
             records => records?,
         };
         for record in records {
@@ -197,7 +222,7 @@ async fn read_records(inner: &Arc<Inner>) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Makes the oldest files segments as they are, up to one that is not worth it.
@@ -275,8 +300,17 @@ async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) ->
         return Ok(());
     }
     let places: BTreeSet<Place> = condemned.iter().flat_map(|file| inner.log().places(*file)).collect();
-    // Nobody can add rows that point there any more, so this ends.
-    while move_candidates(inner, &places, settled).await? {}
+    // Nobody can add rows that point there any more, so this ends, unless the index and the log contradict each other.
+    let (mut vain, mut moved) = (0, settled.rows);
+    while move_candidates(inner, &places, settled).await? {
+        vain = if settled.rows > moved { 0 } else { vain + 1 };
+        moved = settled.rows;
+        if vain >= limits::SETTLE_VAIN_MAX {
+            return Err(Error::Corrupt(
+                "rows point at payload of the log that is not there, and cannot be moved".into(),
+            ));
+        }
+    }
     // The moves must be durable before the old copies go.
     inner.durable(inner.log().position()).await?;
     let mark = inner.cuts.mark();

@@ -12,7 +12,7 @@ use super::{Inner, cut, relocate, value};
 use crate::codec::Reader;
 use crate::log::LogFile;
 use crate::pointer::Place;
-use crate::volume::{Read, Scan, SnapshotEntry};
+use crate::volume::{Read, Row, Scan, SnapshotEntry};
 use crate::{Batch, Error, KeyRange, Pointer, Position, Result, Space, Value, limits};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -189,25 +189,30 @@ pub(crate) async fn places(inner: &Arc<Inner>) -> Result<BTreeSet<Place>> {
     let names: Vec<String> = inner.snapshots.named.lock().keys().cloned().collect();
     let mut all = BTreeSet::new();
     for name in names {
-        let known = inner.snapshots.find(&name).ok().and_then(|named| named.places);
-        let places = match known {
+        let Ok(named) = inner.snapshots.find(&name) else { continue };
+        let places = match named.places {
             Some(places) => places,
-            None => {
-                let mut places = BTreeSet::new();
-                let read = open(inner, &name).await?;
-                super::collect::for_each_row(read.as_ref(), |row| {
-                    places.extend(row.value.pointers.iter().map(|pointer| pointer.place));
-                })
-                .await?;
-                Arc::new(places)
-            }
+            None => match places_of(inner, &name).await {
+                // It was deleted meanwhile.
+                Err(_) if inner.snapshots.find(&name).is_err() => continue,
+                places => Arc::new(places?),
+            },
         };
         all.extend(places.iter().copied());
-        if let Some(named) = inner.snapshots.named.lock().get_mut(&name) {
-            named.places = Some(places);
+        let mut known = inner.snapshots.named.lock();
+        if let Some(same) = known.get_mut(&name).filter(|same| same.checkpoint == named.checkpoint) {
+            same.places = Some(places);
         }
     }
     Ok(all)
+}
+
+async fn places_of(inner: &Arc<Inner>, name: &str) -> Result<BTreeSet<Place>> {
+    let mut places = BTreeSet::new();
+    let read = open(inner, name).await?;
+    let note = |row: &Row| places.extend(row.value.pointers.iter().map(|pointer| pointer.place));
+    super::collect::for_each_row(read.as_ref(), note).await?;
+    Ok(places)
 }
 
 struct SnapshotRead {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use slatedb::{DbTransaction, IsolationLevel};
 use smallvec::SmallVec;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(crate) fn begin(inner: Arc<Inner>, isolation: Isolation) -> Result<IndexTransaction> {
@@ -65,7 +66,7 @@ impl Transaction for IndexTransaction {
         if !extra.holds_payload() {
             self.inner.room(Entrant::Rows).await?;
         }
-        self.write(extra).await
+        self.write(extra, &HashSet::new()).await
     }
 }
 
@@ -76,8 +77,8 @@ impl IndexTransaction {
         }
     }
 
-    /// Commits without waiting for room in the log.
-    async fn write(self, extra: Batch) -> Result<Position> {
+    /// Commits without waiting for room in the log. The rows that are replaced point at `kept` already.
+    async fn write(self, extra: Batch, kept: &HashSet<Pointer>) -> Result<Position> {
         extra.check()?;
         for mutation in extra.mutations() {
             match mutation {
@@ -86,7 +87,8 @@ impl IndexTransaction {
             }
         }
         let rows = std::mem::take(&mut *self.rows.lock());
-        let mut writing = Writing::new(&self.inner, rows.iter().map(|(key, pointers)| (key, pointers.as_slice())))?;
+        let rows = rows.iter().map(|(key, pointers)| (key, pointers.as_slice()));
+        let mut writing = Writing::of(&self.inner, rows, kept)?;
         let (transaction, ticket) = (self.transaction, self.ticket);
         to_the_end(async move {
             let inner = Arc::clone(&writing.inner);
@@ -104,6 +106,7 @@ impl IndexTransaction {
 pub(crate) async fn replace_unchanged(inner: &Arc<Inner>, rows: Vec<(Bytes, Value, Value)>) -> Result<Vec<Bytes>> {
     let transaction = begin(Arc::clone(inner), Isolation::Snapshot)?;
     let keys: Vec<Bytes> = rows.iter().map(|(key, ..)| key.clone()).collect();
+    let kept: HashSet<Pointer> = rows.iter().flat_map(|(_, old, _)| &old.pointers).copied().collect();
     let mut changed = Vec::new();
     for (key, old, new) in rows {
         if transaction.get(&key).await? == Some(old) {
@@ -112,7 +115,7 @@ pub(crate) async fn replace_unchanged(inner: &Arc<Inner>, rows: Vec<(Bytes, Valu
             changed.push(key);
         }
     }
-    match transaction.write(Batch::new()).await {
+    match transaction.write(Batch::new(), &kept).await {
         Ok(_) => Ok(changed),
         Err(Error::Conflict | Error::PayloadMoved) => Ok(keys),
         Err(error) => Err(error),

@@ -12,6 +12,7 @@ use crate::{Error, Pointer, Result, Space};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +29,15 @@ pub(super) struct Writing {
 impl Writing {
     /// Takes a hold on every place that the rows point into; `PayloadMoved` if one is gone or going.
     pub fn new<'a>(inner: &Arc<Inner>, rows: impl Iterator<Item = (&'a Bytes, &'a [Pointer])>) -> Result<Self> {
+        Self::of(inner, rows, &HashSet::new())
+    }
+
+    /// The same for rows that have pointed at some of it before: that stays for their sake, or is gone already.
+    pub fn of<'a>(
+        inner: &Arc<Inner>,
+        rows: impl Iterator<Item = (&'a Bytes, &'a [Pointer])>,
+        kept: &HashSet<Pointer>,
+    ) -> Result<Self> {
         let mut keys: Vec<(Place, Bytes)> = Vec::new();
         let mut held: Vec<(Place, Hold)> = Vec::new();
         let mut churn = 0;
@@ -41,6 +51,9 @@ impl Writing {
                 // In this order: a file of the log is a segment before it leaves the log.
                 let hold = inner.log().hold(pointer).or_else(|| inner.segments.hold(pointer.place));
                 if hold.is_none() {
+                    if kept.contains(pointer) {
+                        continue;
+                    }
                     return Err(Error::PayloadMoved);
                 }
                 held.push((pointer.place, hold));

@@ -7,6 +7,7 @@ mod gate;
 mod held;
 mod kinds;
 mod late;
+mod lost;
 mod model;
 mod settled;
 mod volumes;

@@ -110,6 +110,45 @@ impl World {
         names.filter(|name| name.starts_with("log-")).collect()
     }
 
+    /// Removes the file or object of the log in which these bytes lie.
+    pub async fn remove_log_with(&self, wanted: &[u8]) -> Result<()> {
+        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|found| found == wanted);
+        for path in walk(self.directory.path())? {
+            if has(&std::fs::read(&path)?) {
+                return Ok(std::fs::remove_file(path)?);
+            }
+        }
+        for object in self.objects("log").await? {
+            if has(&self.components.bucket.get(&object).await?.bytes().await?) {
+                return Ok(self.components.bucket.delete(&object).await?);
+            }
+        }
+        anyhow::bail!("no such bytes in the log")
+    }
+
+    /// The objects of a part of the volume, in the order of their names.
+    async fn objects(&self, part: &str) -> Result<Vec<object_store::path::Path>> {
+        let prefix = format!("volumes/0000000000000000/{part}").into();
+        let mut all: Vec<_> = self.components.bucket.list(Some(&prefix)).try_collect().await?;
+        all.sort_by(|one, other| one.location.cmp(&other.location));
+        Ok(all.into_iter().map(|object| object.location).collect())
+    }
+
+    /// Cuts the oldest segment to so many bytes, or removes it.
+    pub async fn cut_segment(&self, bytes: Option<usize>) -> Result<()> {
+        let bucket = &self.components.bucket;
+        let oldest = self.objects("segments").await?.into_iter().next().context("no segment")?;
+        let Some(bytes) = bytes else { return Ok(bucket.delete(&oldest).await?) };
+        let whole = bucket.get(&oldest).await?.bytes().await?;
+        bucket.put(&oldest, whole.slice(..bytes).into()).await?;
+        Ok(())
+    }
+
+    /// How many segments there are in the bucket.
+    pub async fn segments(&self) -> Result<usize> {
+        Ok(self.objects("segments").await?.len())
+    }
+
     /// Takes another world's files of the log.
     pub fn take_files(&self, other: &Self) -> Result<()> {
         let log = "volumes/0000000000000000/log";
