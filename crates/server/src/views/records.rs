@@ -76,9 +76,11 @@ fn lines(header: &BatchHeader, mut records: &[u8], partition: u32, first: i64) -
         line.insert("time".to_owned(), time::format(Timestamp::from_millis(millis)).into());
         line
     };
+    // Where the stream stamps records, all of a batch have the time of its append, whatever they say themselves.
+    let appended = header.is_log_append_time().then_some(header.max_timestamp);
     if header.compression() != 0 {
         // Streams keep batches as producers compress them; only their consumers unpack them.
-        let mut line = line(header.base_offset, header.base_timestamp);
+        let mut line = line(header.base_offset, appended.unwrap_or(header.base_timestamp));
         line.insert("compressed_records".to_owned(), header.records.into());
         return vec![line];
     }
@@ -88,7 +90,8 @@ fn lines(header: &BatchHeader, mut records: &[u8], partition: u32, first: i64) -
         // Producers send what they like.
         let offset = header.base_offset.saturating_add(record.offset_delta);
         if offset >= first {
-            let mut line = line(offset, header.base_timestamp.saturating_add(record.time_delta));
+            let time = appended.unwrap_or_else(|| header.base_timestamp.saturating_add(record.time_delta));
+            let mut line = line(offset, time);
             line.insert("key".to_owned(), shown(record.key));
             line.insert("value".to_owned(), shown(record.value));
             found.push(line);
@@ -159,6 +162,7 @@ fn put_varint(out: &mut BytesMut, value: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ballast_streams::testing::BatchBuilder;
 
     fn described(values: &[&'static [u8]], first: i64) -> (String, i64) {
         let values: Vec<Bytes> = values.iter().map(|value| Bytes::from_static(value)).collect();
@@ -187,6 +191,16 @@ mod tests {
     fn records_before_the_first_offset_are_left_out() {
         let (text, next) = described(&[b"a", b"b", b"c"], 2);
         assert_eq!((text.lines().count(), next), (1, 3));
+    }
+
+    #[test]
+    fn the_time_of_a_record_is_that_of_its_append_where_the_stream_stamps_it() {
+        for compression in [0, 1] {
+            let batch = BatchBuilder::new().timestamps(&[1_000]).attributes(8 | compression);
+            let mut text = String::new();
+            describe(&batch.max_timestamp(5_000).build(), 0, 0, &mut text);
+            assert!(text.contains(r#""time":"1970-01-01T00:00:05.000000000Z""#), "{text}");
+        }
     }
 
     #[test]
