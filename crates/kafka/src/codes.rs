@@ -17,7 +17,6 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::BatchTooLarge { .. } => Code::MessageTooLarge,
         Error::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         Error::FencedProducer { .. } => Code::InvalidProducerEpoch,
-        Error::UnknownProducer { .. } => Code::UnknownProducerId,
         Error::InvalidGroup(_) => Code::InvalidGroupId,
         Error::GroupNotFound(_) => Code::GroupIdNotFound,
         Error::GroupNotEmpty(_) => Code::NonEmptyGroup,

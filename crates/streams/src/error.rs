@@ -34,10 +34,6 @@ pub enum Error {
     /// A newer producer with the same id has taken over.
     #[error("the producer's epoch {got} is older than {current}")]
     FencedProducer { got: i16, current: i16 },
-    /// The producer's state has expired, and its batch is not the first of a new epoch. Where the partition's records
-    /// begin tells a producer that it may begin anew.
-    #[error("nothing is known of producer {producer}")]
-    UnknownProducer { producer: i64, log_start: i64 },
 
     #[error("the group name {0:?} cannot be")]
     InvalidGroup(String),
@@ -92,7 +88,7 @@ impl Error {
             Self::BatchTooLarge { .. } | Self::InvalidGroup(_) | Self::InconsistentProtocol => ErrorKind::Invalid,
             Self::InvalidSessionTimeout(_) | Self::OffsetMetadataTooLong => ErrorKind::Invalid,
             Self::InvalidMember(_) => ErrorKind::Invalid,
-            Self::OutOfOrderSequence { .. } | Self::UnknownProducer { .. } | Self::UnknownMember => ErrorKind::Conflict,
+            Self::OutOfOrderSequence { .. } | Self::UnknownMember => ErrorKind::Conflict,
             Self::MemberIdRequired(_) | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Conflict,
             Self::GroupNotEmpty(_) | Self::GroupSubscribed => ErrorKind::Conflict,
             Self::FencedProducer { .. } | Self::FencedInstance => ErrorKind::Fenced,

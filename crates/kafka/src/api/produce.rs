@@ -109,14 +109,7 @@ fn response(to: To, topics: Vec<Planned>, results: &[Result<Appended>]) -> Produ
                 let response = response.with_error_code(code(error).code());
                 // Clients show it to people.
                 let text = (to.version >= 8).then(|| StrBytes::from_string(error.to_string()));
-                let response = response.with_error_message(text);
-                // Without it, Java's producer sends the same batch again until its time is up.
-                match error {
-                    Error::UnknownProducer { log_start, .. } if to.version >= 5 => {
-                        response.with_log_start_offset(*log_start)
-                    }
-                    _ => response,
-                }
+                response.with_error_message(text)
             }
         }
     };

@@ -1,6 +1,7 @@
 //! What is refused, and what is made by itself.
 
-use crate::client::{Server, text, topic};
+use crate::client::{Client, Server, text, topic};
+use crate::versions::produce;
 use ballast_streams::testing::BatchBuilder;
 use kafka_protocol::messages::*;
 
@@ -77,6 +78,26 @@ async fn a_partition_that_fails_does_not_take_the_others_with_it() {
         .map(|partition| partition.error_code)
         .collect();
     assert_eq!(codes, [2, 0, 3, 3]);
+}
+
+/// What one partition answers.
+async fn produced(client: &mut Client, name: &str, records: Vec<u8>) -> i16 {
+    let response = client.call(9, &produce(name, -1, records.into())).await;
+    response.responses[0].partition_responses[0].error_code
+}
+
+#[tokio::test]
+async fn what_kafka_refuses_of_a_producer_is_refused_with_its_code() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    server.topic("orders", 1).await;
+    for (code, why, records) in [
+        (0, "a producer of whom nothing is known", BatchBuilder::new().producer(9_999, 1, 5).build().to_vec()),
+        (45, "a gap", BatchBuilder::new().producer(9_999, 1, 7).build().to_vec()),
+        (47, "an older epoch", BatchBuilder::new().producer(9_999, 0, 6).build().to_vec()),
+    ] {
+        assert_eq!(produced(&mut client, "orders", records).await, code, "{why}");
+    }
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ async fn place(inner: &Inner, work: Work, settings: &Settings, room: &Room, batc
         let header = produced.header;
         if header.is_idempotent() {
             let known = known_producer(inner, work.id, &mut writer, &mut producers, header.producer_id).await?;
-            if let Verdict::Repeated(batch) = judge(known, &header, log_start)? {
+            if let Verdict::Repeated(batch) = judge(known, &header)? {
                 repeated.get_or_insert(batch);
                 continue;
             }

@@ -3,6 +3,9 @@
 //! The last five of each producer are remembered, in memory and in a row that is written with the append itself,
 //! so that a batch sent twice is written once, across any crash. A repeated batch answers its first offset; one
 //! that leaves a gap is refused, so that the producer sends what is missing first.
+//!
+//! A producer of whom nothing is known goes on wherever it is, as in Kafka: it was silent for too long, or the stream
+//! was made again. Some clients would never begin anew.
 
 use crate::batch::BatchHeader;
 use crate::{Error, Result, limits};
@@ -35,12 +38,9 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a batch by what is known of its producer.
-pub(crate) fn judge(known: Option<&ProducerState>, header: &BatchHeader, log_start: i64) -> Result<Verdict> {
+pub(crate) fn judge(known: Option<&ProducerState>, header: &BatchHeader) -> Result<Verdict> {
     let first = header.base_sequence;
-    let Some(state) = known else {
-        let unknown = || Error::UnknownProducer { producer: header.producer_id, log_start };
-        return if first == 0 { Ok(Verdict::Append) } else { Err(unknown()) };
-    };
+    let Some(state) = known else { return Ok(Verdict::Append) };
     if header.producer_epoch < state.epoch {
         return Err(Error::FencedProducer { got: header.producer_epoch, current: state.epoch });
     }
@@ -91,43 +91,44 @@ mod tests {
     }
 
     #[test]
-    fn the_first_batch_of_an_unknown_producer_has_sequence_zero() {
-        assert_eq!(judge(None, &header(0, 0, 1), 3).unwrap(), Verdict::Append);
-        assert!(matches!(judge(None, &header(0, 3, 1), 3), Err(Error::UnknownProducer { producer: 7, log_start: 3 })));
+    fn a_producer_of_whom_nothing_is_known_may_go_on_anywhere() {
+        for (epoch, sequence) in [(0, 0), (0, 3), (4, i32::MAX)] {
+            assert_eq!(judge(None, &header(epoch, sequence, 1)).unwrap(), Verdict::Append);
+        }
     }
 
     #[test]
     fn the_last_five_batches_are_recognised_and_older_ones_refused() {
         let state = after(&[(0, 0, 2), (0, 2, 2), (0, 4, 2), (0, 6, 2), (0, 8, 2), (0, 10, 2)]);
         for (offset, sequence) in [(1, 2), (3, 6), (5, 10)] {
-            let Verdict::Repeated(batch) = judge(Some(&state), &header(0, sequence, 2), 3).unwrap() else { panic!() };
+            let Verdict::Repeated(batch) = judge(Some(&state), &header(0, sequence, 2)).unwrap() else { panic!() };
             assert_eq!(batch.base_offset, offset);
         }
-        assert!(matches!(judge(Some(&state), &header(0, 0, 2), 3), Err(Error::OutOfOrderSequence { .. })));
-        assert!(matches!(judge(Some(&state), &header(0, 2, 1), 3), Err(Error::OutOfOrderSequence { .. })));
+        assert!(matches!(judge(Some(&state), &header(0, 0, 2)), Err(Error::OutOfOrderSequence { .. })));
+        assert!(matches!(judge(Some(&state), &header(0, 2, 1)), Err(Error::OutOfOrderSequence { .. })));
     }
 
     #[test]
     fn a_gap_is_refused_and_the_next_number_is_taken() {
         let state = after(&[(0, 0, 3)]);
-        assert_eq!(judge(Some(&state), &header(0, 3, 1), 3).unwrap(), Verdict::Append);
-        assert!(matches!(judge(Some(&state), &header(0, 4, 1), 3), Err(Error::OutOfOrderSequence { got: 4, last: 2 })));
+        assert_eq!(judge(Some(&state), &header(0, 3, 1)).unwrap(), Verdict::Append);
+        assert!(matches!(judge(Some(&state), &header(0, 4, 1)), Err(Error::OutOfOrderSequence { got: 4, last: 2 })));
     }
 
     #[test]
     fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
         let state = after(&[(1, 0, 3)]);
-        assert_eq!(judge(Some(&state), &header(2, 0, 1), 3).unwrap(), Verdict::Append);
-        assert!(matches!(judge(Some(&state), &header(2, 3, 1), 3), Err(Error::OutOfOrderSequence { .. })));
-        assert!(matches!(judge(Some(&state), &header(0, 3, 1), 3), Err(Error::FencedProducer { got: 0, current: 1 })));
+        assert_eq!(judge(Some(&state), &header(2, 0, 1)).unwrap(), Verdict::Append);
+        assert!(matches!(judge(Some(&state), &header(2, 3, 1)), Err(Error::OutOfOrderSequence { .. })));
+        assert!(matches!(judge(Some(&state), &header(0, 3, 1)), Err(Error::FencedProducer { got: 0, current: 1 })));
     }
 
     #[test]
     fn sequence_numbers_go_round() {
         let state = after(&[(0, i32::MAX - 1, 2)]);
-        assert_eq!(judge(Some(&state), &header(0, 0, 1), 3).unwrap(), Verdict::Append);
+        assert_eq!(judge(Some(&state), &header(0, 0, 1)).unwrap(), Verdict::Append);
         let around = after(&[(0, i32::MAX, 3)]);
         assert_eq!(around.batches[0].last_sequence, 1);
-        assert_eq!(judge(Some(&around), &header(0, 2, 1), 3).unwrap(), Verdict::Append);
+        assert_eq!(judge(Some(&around), &header(0, 2, 1)).unwrap(), Verdict::Append);
     }
 }

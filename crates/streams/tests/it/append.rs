@@ -133,8 +133,6 @@ async fn a_producer_that_repeats_itself_is_recognised_also_after_a_crash() {
             assert_eq!(world.append(id, &batch(sequence)).await.unwrap().base_offset, base);
         }
         assert!(matches!(world.append(id, &batch(8)).await, Err(Error::OutOfOrderSequence { got: 8, last: 5 })));
-        let unknown = BatchBuilder::new().producer(10, 0, 5);
-        assert!(matches!(world.append(id, &unknown).await, Err(Error::UnknownProducer { producer: 10, .. })));
         assert_eq!(world.fetch(id, 6, 1).await.unwrap().high_watermark, 6);
         if !restart {
             world = world.crash().await;
@@ -144,6 +142,33 @@ async fn a_producer_that_repeats_itself_is_recognised_also_after_a_crash() {
     assert_eq!(world.append(id, &newer).await.unwrap().base_offset, 6);
     let world = world.crash().await;
     assert!(matches!(world.append(id, &batch(6)).await, Err(Error::FencedProducer { got: 0, current: 1 })));
+}
+
+#[tokio::test]
+async fn a_producer_of_whom_nothing_is_known_begins_with_any_sequence() {
+    let world = World::new().await;
+    let stream = world.stream("s", 1).await;
+    let batch = |epoch, sequence| BatchBuilder::new().producer(9, epoch, sequence);
+    let partition = id(&stream, 0);
+    assert_eq!(world.append(partition, &batch(3, 5)).await.unwrap().base_offset, 0);
+    assert_eq!(world.append(partition, &batch(3, 6)).await.unwrap().base_offset, 1);
+    // What it began with is known from then on, also by a server that has not read the partition yet.
+    for world in [&world, &world.crash().await] {
+        assert_eq!(world.append(partition, &batch(3, 5)).await.unwrap().base_offset, 0, "it is there already");
+        assert!(matches!(
+            world.append(partition, &batch(3, 8)).await,
+            Err(Error::OutOfOrderSequence { got: 8, last: 6 })
+        ));
+        assert!(matches!(
+            world.append(partition, &batch(2, 7)).await,
+            Err(Error::FencedProducer { got: 2, current: 3 })
+        ));
+        assert!(matches!(world.append(partition, &batch(4, 7)).await, Err(Error::OutOfOrderSequence { got: 7, .. })));
+    }
+    // A stream that is made again under a producer that goes on.
+    world.streams.remove(&world.call, &stream).await.unwrap();
+    let again = world.stream("s", 1).await;
+    assert_eq!(world.append(id(&again, 0), &batch(3, 7)).await.unwrap().base_offset, 0);
 }
 
 #[tokio::test]
