@@ -15,6 +15,7 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::DamagedBatch(_) => Code::CorruptMessage,
         Error::InvalidBatch(_) => Code::InvalidRecord,
         Error::BatchTooLarge { .. } => Code::MessageTooLarge,
+        Error::InvalidTimestamp { .. } => Code::InvalidTimestamp,
         Error::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         Error::FencedProducer { .. } => Code::InvalidProducerEpoch,
         Error::InvalidGroup(_) => Code::InvalidGroupId,

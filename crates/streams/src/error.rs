@@ -28,6 +28,8 @@ pub enum Error {
     InvalidBatch(&'static str),
     #[error("a record batch of {bytes} bytes is larger than the stream's {max}")]
     BatchTooLarge { bytes: usize, max: usize },
+    #[error("the timestamp {timestamp} is more than {max} ms {side} the server's clock, which shows {now}")]
+    InvalidTimestamp { timestamp: i64, now: i64, max: i64, side: &'static str },
     /// Sequence numbers have a gap: an earlier batch has not arrived.
     #[error("the producer's sequence number {got} does not follow {last}")]
     OutOfOrderSequence { got: i32, last: i32 },
@@ -87,7 +89,7 @@ impl Error {
             Self::OffsetOutOfRange { .. } | Self::DamagedBatch(_) | Self::InvalidBatch(_) => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } | Self::InvalidGroup(_) | Self::InconsistentProtocol => ErrorKind::Invalid,
             Self::InvalidSessionTimeout(_) | Self::OffsetMetadataTooLong => ErrorKind::Invalid,
-            Self::InvalidMember(_) => ErrorKind::Invalid,
+            Self::InvalidMember(_) | Self::InvalidTimestamp { .. } => ErrorKind::Invalid,
             Self::OutOfOrderSequence { .. } | Self::UnknownMember => ErrorKind::Conflict,
             Self::MemberIdRequired(_) | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Conflict,
             Self::GroupNotEmpty(_) | Self::GroupSubscribed => ErrorKind::Conflict,

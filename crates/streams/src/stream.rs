@@ -89,13 +89,15 @@ pub struct Settings {
     pub batch_bytes_max: Option<u32>,
     pub timestamp_type: Option<TimestampType>,
     pub cleanup: Option<Cleanup>,
-    /// Settings without effect here, kept for the programs that set and read them.
+    /// What has no field here, by Kafka's names: without effect but for the bounds of timestamps, and kept for the
+    /// programs that set and read it.
     pub notes: BTreeMap<String, String>,
 }
 
 impl Settings {
     pub const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
     pub const BATCH_BYTES_MAX: u32 = (1 << 20) + 12;
+    pub const TIMESTAMP_AFTER_MAX_MS: i64 = 3600 * 1000;
 
     pub fn retention_ms(&self) -> i64 {
         self.retention_ms.unwrap_or(Self::RETENTION_MS)
@@ -116,6 +118,32 @@ impl Settings {
 
     pub fn cleanup(&self) -> Cleanup {
         self.cleanup.unwrap_or_default()
+    }
+
+    /// How much older than the server's clock records may be.
+    pub fn timestamp_before_max_ms(&self) -> i64 {
+        self.note("message.timestamp.before.max.ms").unwrap_or(i64::MAX)
+    }
+
+    /// How far ahead of the server's clock records may be. Default: an hour.
+    pub fn timestamp_after_max_ms(&self) -> i64 {
+        self.note("message.timestamp.after.max.ms").unwrap_or(Self::TIMESTAMP_AFTER_MAX_MS)
+    }
+
+    fn note(&self, name: &str) -> Option<i64> {
+        self.notes.get(name)?.parse().ok()
+    }
+
+    /// Refuses records whose newest is too old or from too far in the future.
+    pub(crate) fn check_timestamp(&self, timestamp: i64, now: i64) -> Result<()> {
+        let age = now.saturating_sub(timestamp);
+        let (max, side) = match age {
+            _ if timestamp < 0 => return Ok(()),
+            0.. => (self.timestamp_before_max_ms(), "behind"),
+            _ => (self.timestamp_after_max_ms(), "ahead of"),
+        };
+        let allowed = age.saturating_abs() <= max;
+        if allowed { Ok(()) } else { Err(Error::InvalidTimestamp { timestamp, now, max, side }) }
     }
 
     /// Refuses settings that cannot be kept.

@@ -1,6 +1,6 @@
 //! Configs: every name that Kafka has for a topic, with its value here.
 //!
-//! Five of them have an effect. The others are kept and given back, because programs set them and check that they
+//! Seven of them have an effect. The others are kept and given back, because programs set them and check that they
 //! were set. Names that Kafka does not have are refused.
 
 use super::{Client, text};

@@ -2,7 +2,8 @@
 //!
 //! 1. Without a lock: check every batch (format, CRC, size).
 //! 2. Let in by the volume, and with the writers of all its partitions locked, in one order for everybody: judge
-//!    sequence numbers, give out offsets, append each partition's batches as one payload, and commit all index and producer rows at once.
+//!    sequence numbers and timestamps, give out offsets, append each partition's batches as one payload, and commit
+//!    all index and producer rows at once.
 //! 3. Without a lock again: wait until the commit is durable, move the high watermarks, wake readers, answer.
 //!
 //! So the next append to a partition goes to the log while the last one waits for the disk. If a crash takes a
@@ -213,15 +214,19 @@ async fn place(inner: &Inner, work: Work, settings: &Settings, room: &Room, batc
     let log_start = partition.shared.lock().log_start;
     for produced in work.batches {
         let header = produced.header;
+        let timestamp = append_ms.unwrap_or_else(|| produced.max_timestamp());
         if header.is_idempotent() {
             let known = known_producer(inner, work.id, &mut writer, &mut producers, header.producer_id).await?;
             if let Verdict::Repeated(batch) = judge(known, &header)? {
                 repeated.get_or_insert(batch);
                 continue;
             }
+        }
+        settings.check_timestamp(timestamp, now)?;
+        if header.is_idempotent() {
             remember(&mut producers, &writer, &header, next_offset, now, append_ms);
         }
-        max_timestamp = max_timestamp.max(append_ms.unwrap_or_else(|| produced.max_timestamp()));
+        max_timestamp = max_timestamp.max(timestamp);
         let stored = produced.place(next_offset, append_ms);
         next_offset = stored.last_offset + 1;
         batches.push(stored);

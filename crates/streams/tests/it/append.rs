@@ -113,6 +113,41 @@ async fn log_append_time_replaces_the_timestamps_and_the_crc_fits() {
 }
 
 #[tokio::test]
+async fn records_that_are_too_old_or_too_far_in_the_future_are_refused() {
+    let world = World::new().await;
+    let limits = [("message.timestamp.before.max.ms", "2000"), ("message.timestamp.after.max.ms", "3000")];
+    let notes = limits.map(|(name, ms)| (name.to_owned(), ms.to_owned()));
+    let narrow = Settings { notes: notes.into_iter().collect(), ..Settings::default() };
+    let stamped = Settings { timestamp_type: Some(TimestampType::LogAppendTime), ..narrow.clone() };
+    let narrow = id(&world.streams.create(&world.call, "narrow", 1, narrow).await.unwrap(), 0);
+    let stamped = id(&world.streams.create(&world.call, "stamped", 1, stamped).await.unwrap(), 0);
+    let usual = id(&world.stream("usual", 1).await, 0);
+    let now = world.streams.now_ms();
+    for (id, time, is_taken) in [
+        (usual, now + 3_600_000, true),
+        (usual, now + 3_600_001, false),
+        (usual, now * 1_000, false),
+        (usual, i64::MAX, false),
+        (usual, 0, true),
+        (usual, -1, true),
+        (narrow, now + 3_000, true),
+        (narrow, now + 3_001, false),
+        (narrow, now - 2_000, true),
+        (narrow, now - 2_001, false),
+        (narrow, -1, true),
+        (stamped, i64::MAX, true),
+    ] {
+        let done = world.append(id, &BatchBuilder::new().timestamps(&[time])).await;
+        assert_eq!(done.is_ok(), is_taken, "{id:?} takes {} ms", i128::from(time) - i128::from(now));
+    }
+    // A producer that repeats what was taken in time is answered where it is.
+    let batch = BatchBuilder::new().timestamps(&[now]).producer(9, 0, 0);
+    let first = world.append(narrow, &batch).await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.append(narrow, &batch).await.unwrap().base_offset, first.base_offset);
+}
+
+#[tokio::test]
 async fn nothing_is_shown_before_it_is_durable_and_a_crash_takes_only_that() {
     let world = World::new().await;
     let id = id(&world.stream("s", 1).await, 0);
