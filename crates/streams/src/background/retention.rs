@@ -84,7 +84,7 @@ impl Inner {
         let (ms, bytes) = (settings.retention_ms(), settings.retention_bytes());
         let oldest = if ms < 0 { None } else { Some(now.saturating_sub(ms)) };
         let excess = if bytes < 0 { 0 } else { self.size(id).await?.saturating_sub(bytes.unsigned_abs()) };
-        let Some(end) = self.end_of_expired(&partition, oldest, excess).await? else { return Ok(false) };
+        let Some(end) = self.end_of_expired(&partition, (oldest, now), excess).await? else { return Ok(false) };
         self.trim(&partition, Some(end)).await?;
         Ok(true)
     }
@@ -99,7 +99,12 @@ impl Inner {
 
     /// The offset behind the rows that have to go: older than `oldest`, or the first `excess` bytes as far as whole
     /// rows fit in it.
-    async fn end_of_expired(&self, partition: &Partition, oldest: Option<i64>, mut excess: u64) -> Result<Option<i64>> {
+    async fn end_of_expired(
+        &self,
+        partition: &Partition,
+        (oldest, now): (Option<i64>, i64),
+        mut excess: u64,
+    ) -> Result<Option<i64>> {
         let durable = partition.shared.lock().high_watermark;
         let mut end = None;
         let mut scan = self.volume.scan(index::range_from(partition.id, 0)).await?;
@@ -108,8 +113,10 @@ impl Inner {
             let last_page = rows.len() < limits::SCAN_ROWS;
             for row in rows {
                 let row = load::indexed(row)?;
-                // Records without a timestamp are as old as their append.
-                let time = if row.row.max_timestamp < 0 { row.row.appended_ms } else { row.row.max_timestamp };
+                // Records without a timestamp are as old as their append, and so are those from the future: one of them
+                // would keep all that come after it.
+                let has_come = (0..=now).contains(&row.row.max_timestamp);
+                let time = if has_come { row.row.max_timestamp } else { row.row.appended_ms };
                 let too_many = excess >= u64::from(row.pointer.length);
                 if row.last_offset >= durable || !(too_many || oldest.is_some_and(|oldest| time < oldest)) {
                     return Ok(end);

@@ -54,6 +54,24 @@ async fn records_that_are_too_old_go() {
 }
 
 #[tokio::test]
+async fn a_record_from_the_future_does_not_keep_those_behind_it() {
+    let world = World::new().await;
+    let notes = [("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string())].into_iter().collect();
+    let settings = Settings { retention_ms: Some(5_000), notes, ..Settings::default() };
+    let id = id(&world.streams.create(&world.call, "s", 1, settings).await.unwrap(), 0);
+    let now = world.streams.now_ms();
+    for time in [now * 1_000, i64::MAX, now, now + 4_000] {
+        world.append(id, &BatchBuilder::new().timestamps(&[time])).await.unwrap();
+    }
+    world.clock.advance(Duration::from_secs(3));
+    world.streams.retain().await.unwrap();
+    assert_eq!(bounds(&world, id).await, (0, 4), "none of them is older than its append");
+    world.clock.advance(Duration::from_secs(5));
+    world.streams.retain().await.unwrap();
+    assert_eq!(bounds(&world, id).await, (3, 4), "a time that has come counts");
+}
+
+#[tokio::test]
 async fn records_that_are_too_many_go_in_whole_rows() {
     let row = BatchBuilder::new().timestamps(&[0, 0]).build().len() as i64;
     let (world, id) = filled(Settings { retention_bytes: Some(3 * row + 1), ..Settings::default() }).await;
