@@ -21,6 +21,8 @@ pub const HEADER_LEN: usize = 61;
 /// Bytes before the part that the length field counts.
 const PREFIX_LEN: usize = 12;
 const CRC_START: usize = 21;
+/// Bytes of a record without key, value and headers: its length, attributes, two deltas, two lengths and a count.
+const RECORD_LEN_MIN: usize = 7;
 
 const ATTRIBUTE_COMPRESSION: i16 = 0x07;
 const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0x08;
@@ -105,6 +107,10 @@ impl BatchHeader {
         let refuse = |text| Err(Error::InvalidBatch(text));
         if self.records <= 0 || self.last_offset_delta != self.records - 1 {
             return refuse("the number of records does not fit the offsets");
+        }
+        let (bytes, records) = (self.length - HEADER_LEN, usize::try_from(self.records).unwrap_or(usize::MAX));
+        if bytes < if self.compression() == 0 { records.saturating_mul(RECORD_LEN_MIN) } else { 1 } {
+            return refuse("it has too few bytes for its records");
         }
         if self.attributes & ATTRIBUTE_CONTROL != 0 {
             return refuse("producers cannot write control records");

@@ -74,13 +74,14 @@ async fn what_producers_may_not_send_is_refused() {
     let world = World::new().await;
     let id = id(&world.stream("s", 1).await, 0);
     let builder = BatchBuilder::new();
-    let with = |at: usize, byte: u8| {
+    let with_all = |changes: &[(usize, u8)]| {
         let mut bytes = builder.build().to_vec();
-        bytes[at] = byte;
+        changes.iter().for_each(|(at, byte)| bytes[*at] = *byte);
         let crc = crc32c::crc32c(&bytes[21..]);
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        bytes.into()
+        bytes::Bytes::from(bytes)
     };
+    let with = |at: usize, byte: u8| with_all(&[(at, byte)]);
     assert!(matches!(world.append_bytes(id, bytes::Bytes::new()).await, Err(Error::InvalidBatch(_))));
     assert!(matches!(world.append_bytes(id, with(16, 1)).await, Err(Error::InvalidBatch(_))), "an old format");
     assert!(matches!(world.append_bytes(id, with(22, 0x20)).await, Err(Error::InvalidBatch(_))), "a control batch");
@@ -88,6 +89,10 @@ async fn what_producers_may_not_send_is_refused() {
         matches!(world.append_bytes(id, with(60, 2)).await, Err(Error::InvalidBatch(_))),
         "a wrong number of records"
     );
+    for records in [3, 200] {
+        let more = with_all(&[(26, records - 1), (60, records)]);
+        assert!(matches!(world.append_bytes(id, more).await, Err(Error::InvalidBatch(_))), "{records} in a few bytes");
+    }
     assert!(matches!(world.append_bytes(id, with(11, 255)).await, Err(Error::DamagedBatch(_))), "too long");
     let cut = builder.build().slice(..40);
     assert!(matches!(world.append_bytes(id, cut).await, Err(Error::DamagedBatch(_))));
