@@ -47,8 +47,9 @@ impl Client {
         let settings = &self.broker.settings;
         let (code, message) = match request.key_type {
             KEY_TYPE_GROUP => (0, None),
+            // At most other codes librdkafka asks again until its time is up.
             KEY_TYPE_TRANSACTION => {
-                (ResponseError::UnsupportedVersion.code(), Some("transactions are not supported yet"))
+                (ResponseError::TransactionalIdAuthorizationFailed.code(), Some("transactions are not supported yet"))
             }
             _ => (ResponseError::InvalidRequest.code(), Some("only groups have a coordinator here")),
         };

@@ -112,7 +112,7 @@ async fn transactions_are_refused_by_name() {
     let mut client = server.connect().await;
     let find = FindCoordinatorRequest::default().with_key_type(1).with_coordinator_keys(vec![text("tx")]);
     let response = client.call(4, &find).await;
-    assert_eq!(response.coordinators[0].error_code, 35);
+    assert_eq!(response.coordinators[0].error_code, 53, "librdkafka asks again at codes that it does not know");
     assert!(response.coordinators[0].error_message.as_ref().unwrap().contains("not supported yet"));
     let init = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("tx"))));
     assert_ne!(client.call(4, &init).await.error_code, 0);
