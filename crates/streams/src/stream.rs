@@ -83,7 +83,7 @@ impl TimestampType {
 pub struct Settings {
     /// Milliseconds that records are kept; -1 for ever. Default: 7 days.
     pub retention_ms: Option<i64>,
-    /// Bytes that a partition keeps; -1 for all. Default: all.
+    /// Bytes that a partition keeps; all of them if it is negative. Default: all.
     pub retention_bytes: Option<i64>,
     /// Bytes of the largest record batch. Default: 1 MiB and its header.
     pub batch_bytes_max: Option<u32>,
@@ -151,9 +151,6 @@ impl Settings {
         let refuse = |text: &str| Err(Error::InvalidSettings(text.to_owned()));
         if self.retention_ms.is_some_and(|ms| ms < -1) {
             return refuse("a stream cannot keep records for a negative time");
-        }
-        if self.retention_bytes.is_some_and(|bytes| bytes < -1) {
-            return refuse("a stream cannot keep a negative number of bytes");
         }
         let notes: usize = self.notes.iter().map(|(name, value)| name.len() + value.len() + 5).sum();
         if notes > limits::NOTES_BYTES_MAX {

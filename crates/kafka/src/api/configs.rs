@@ -6,7 +6,7 @@
 use super::{Client, text};
 use crate::codes::number;
 use crate::reply::{Hangup, Room, To};
-use ballast_streams::{Cleanup, Error, Result, Right, Settings, TimestampType};
+use ballast_streams::{Cleanup, Error, Result, Right, Settings, TimestampType, limits};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::describe_configs_response::{
@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::HashSet;
+use std::fmt;
 
 const RESOURCE_TOPIC: i8 = 2;
 const RESOURCE_BROKER: i8 = 4;
@@ -38,40 +39,131 @@ enum Type {
     List = 7,
 }
 
-/// The configs of a topic with their defaults. Source: TopicConfig of Apache Kafka 4.1.
-const TOPIC: &[(&str, Type, &str)] = &[
-    ("cleanup.policy", Type::List, "delete"),
-    ("compression.gzip.level", Type::Int, "-1"),
-    ("compression.lz4.level", Type::Int, "9"),
-    ("compression.type", Type::String, "producer"),
-    ("compression.zstd.level", Type::Int, "3"),
-    ("delete.retention.ms", Type::Long, "86400000"),
-    ("file.delete.delay.ms", Type::Long, "60000"),
-    ("flush.messages", Type::Long, "1"),
-    ("flush.ms", Type::Long, "0"),
-    ("follower.replication.throttled.replicas", Type::List, ""),
-    ("index.interval.bytes", Type::Int, "4096"),
-    ("leader.replication.throttled.replicas", Type::List, ""),
-    ("local.retention.bytes", Type::Long, "-2"),
-    ("local.retention.ms", Type::Long, "-2"),
-    ("max.compaction.lag.ms", Type::Long, "9223372036854775807"),
-    ("max.message.bytes", Type::Int, "1048588"),
-    ("message.timestamp.after.max.ms", Type::Long, "3600000"),
-    ("message.timestamp.before.max.ms", Type::Long, "9223372036854775807"),
-    ("message.timestamp.type", Type::String, "CreateTime"),
-    ("min.cleanable.dirty.ratio", Type::Double, "0.5"),
-    ("min.compaction.lag.ms", Type::Long, "0"),
-    ("min.insync.replicas", Type::Int, "1"),
-    ("preallocate", Type::Boolean, "false"),
-    ("remote.storage.enable", Type::Boolean, "false"),
-    ("retention.bytes", Type::Long, "-1"),
-    ("retention.ms", Type::Long, "604800000"),
-    ("segment.bytes", Type::Int, "1073741824"),
-    ("segment.index.bytes", Type::Int, "10485760"),
-    ("segment.jitter.ms", Type::Long, "0"),
-    ("segment.ms", Type::Long, "604800000"),
-    ("unclean.leader.election.enable", Type::Boolean, "false"),
+/// What a value may be, beyond its type.
+#[derive(Clone, Copy)]
+enum Values {
+    /// A whole number from the first to the second.
+    Between(i64, i64),
+    /// A number from 0 to 1.
+    Share,
+    /// One of these words; of a list, each.
+    Of(&'static [&'static str]),
+    /// Replicas of all partitions, or of some.
+    Replicas,
+}
+
+use Values::{Between, Of, Replicas, Share};
+
+const fn from(min: i64) -> Values {
+    Between(min, i64::MAX)
+}
+
+const BOOLEAN: Values = Of(&["false", "true"]);
+const CODECS: Values = Of(&["uncompressed", "gzip", "snappy", "lz4", "zstd", "producer"]);
+const GZIP_LEVELS: Values = Of(&["-1", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+const BATCH_BYTES: Values = Between(0, limits::BATCH_BYTES_MAX as i64);
+
+/// A config of a topic.
+struct Config {
+    name: &'static str,
+    kind: Type,
+    default: &'static str,
+    values: Values,
+}
+
+const fn config(name: &'static str, kind: Type, default: &'static str, values: Values) -> Config {
+    Config { name, kind, default, values }
+}
+
+/// The configs of a topic with their defaults and what they may be. Source: TopicConfig and LogConfig of Apache Kafka
+/// 4.3; but `max.message.bytes` ends at what the log takes.
+const TOPIC: &[Config] = &[
+    config("cleanup.policy", Type::List, "delete", Of(&["compact", "delete"])),
+    config("compression.gzip.level", Type::Int, "-1", GZIP_LEVELS),
+    config("compression.lz4.level", Type::Int, "9", Between(1, 17)),
+    config("compression.type", Type::String, "producer", CODECS),
+    config("compression.zstd.level", Type::Int, "3", Between(-131_072, 22)),
+    config("delete.retention.ms", Type::Long, "86400000", from(0)),
+    config("file.delete.delay.ms", Type::Long, "60000", from(0)),
+    config("flush.messages", Type::Long, "1", from(1)),
+    config("flush.ms", Type::Long, "0", from(0)),
+    config("follower.replication.throttled.replicas", Type::List, "", Replicas),
+    config("index.interval.bytes", Type::Int, "4096", from(0)),
+    config("leader.replication.throttled.replicas", Type::List, "", Replicas),
+    config("local.retention.bytes", Type::Long, "-2", from(-2)),
+    config("local.retention.ms", Type::Long, "-2", from(-2)),
+    config("max.compaction.lag.ms", Type::Long, "9223372036854775807", from(1)),
+    config("max.message.bytes", Type::Int, "1048588", BATCH_BYTES),
+    config("message.timestamp.after.max.ms", Type::Long, "3600000", from(0)),
+    config("message.timestamp.before.max.ms", Type::Long, "9223372036854775807", from(0)),
+    config("message.timestamp.type", Type::String, "CreateTime", Of(&["CreateTime", "LogAppendTime"])),
+    config("min.cleanable.dirty.ratio", Type::Double, "0.5", Share),
+    config("min.compaction.lag.ms", Type::Long, "0", from(0)),
+    config("min.insync.replicas", Type::Int, "1", from(1)),
+    config("preallocate", Type::Boolean, "false", BOOLEAN),
+    config("remote.storage.enable", Type::Boolean, "false", BOOLEAN),
+    config("retention.bytes", Type::Long, "-1", from(i64::MIN)),
+    config("retention.ms", Type::Long, "604800000", from(-1)),
+    config("segment.bytes", Type::Int, "1073741824", from(1_048_576)),
+    config("segment.index.bytes", Type::Int, "10485760", from(4)),
+    config("segment.jitter.ms", Type::Long, "0", from(0)),
+    config("segment.ms", Type::Long, "604800000", from(1)),
+    config("unclean.leader.election.enable", Type::Boolean, "false", BOOLEAN),
 ];
+
+impl Config {
+    fn find(name: &str) -> Option<&'static Self> {
+        TOPIC.iter().find(|config| config.name == name)
+    }
+
+    /// The value as it is kept; `None` if it cannot be one. Blanks around it and the case of booleans count for
+    /// nothing, as in Kafka.
+    fn normal(&self, value: &str) -> Option<String> {
+        let value = value.trim();
+        let normal = match self.kind {
+            Type::Boolean => value.to_ascii_lowercase(),
+            Type::Int => value.parse::<i32>().ok()?.to_string(),
+            Type::Long => value.parse::<i64>().ok()?.to_string(),
+            Type::Double | Type::String => value.to_owned(),
+            Type::List => value.split(',').map(str::trim).collect::<Vec<_>>().join(","),
+        };
+        self.values.hold(&normal).then_some(normal)
+    }
+
+    fn refuse(&self, value: &str) -> Error {
+        Error::InvalidSettings(format!("{value:?} is no value of {}: that is {}", self.name, self.values))
+    }
+}
+
+impl Values {
+    fn hold(self, value: &str) -> bool {
+        let number = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        match self {
+            Between(min, max) => value.parse().is_ok_and(|value| (min..=max).contains(&value)),
+            Share => value.parse().is_ok_and(|value| (0.0..=1.0).contains(&value)),
+            Of(words) => value.split(',').all(|word| words.contains(&word)),
+            Replicas => {
+                let replica = |text: &str| {
+                    text.is_empty() || text.split_once(':').is_some_and(|(id, broker)| number(id) && number(broker))
+                };
+                value == "*" || value.split(',').all(replica)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Between(i64::MIN, i64::MAX) => f.write_str("a whole number"),
+            Between(min, i64::MAX) => write!(f, "a whole number, {min} or more"),
+            Between(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Share => f.write_str("a number from 0 to 1"),
+            Of(words) => write!(f, "one of {}", words.join(", ")),
+            Replicas => f.write_str("*, or PARTITION:BROKER with commas between"),
+        }
+    }
+}
 
 /// What programs ask a broker for.
 const BROKER: &[(&str, Type, &str)] = &[
@@ -109,10 +201,10 @@ pub(super) const COUNT: usize = TOPIC.len();
 
 /// All configs of a topic.
 pub(super) fn topic(settings: &Settings) -> Vec<Entry> {
-    let entry = |(name, kind, default): &(&'static str, Type, &'static str)| {
-        let set = get(settings, name);
-        let value = set.clone().unwrap_or_else(|| (*default).to_owned());
-        Entry { name, value, kind: *kind, default, set: set.is_some() }
+    let entry = |config: &Config| {
+        let set = get(settings, config.name);
+        let value = set.clone().unwrap_or_else(|| config.default.to_owned());
+        Entry { name: config.name, value, kind: config.kind, default: config.default, set: set.is_some() }
     };
     TOPIC.iter().map(entry).collect()
 }
@@ -121,7 +213,8 @@ fn get(settings: &Settings, name: &str) -> Option<String> {
     match name {
         "retention.ms" => settings.retention_ms.map(|ms| ms.to_string()),
         "retention.bytes" => settings.retention_bytes.map(|bytes| bytes.to_string()),
-        "max.message.bytes" => settings.batch_bytes_max.map(|bytes| bytes.to_string()),
+        // What is in force: more than the log takes may have been set.
+        "max.message.bytes" => settings.batch_bytes_max.map(|_| settings.batch_bytes_max().to_string()),
         "message.timestamp.type" => settings.timestamp_type.map(|kind| match kind {
             TimestampType::CreateTime => "CreateTime".to_owned(),
             TimestampType::LogAppendTime => "LogAppendTime".to_owned(),
@@ -137,20 +230,12 @@ fn get(settings: &Settings, name: &str) -> Option<String> {
 
 /// Sets a config, or takes it back to its default.
 pub(super) fn set(settings: &mut Settings, name: &str, value: Option<&str>) -> Result<()> {
-    let Some((_, kind, _)) = TOPIC.iter().find(|(known, ..)| *known == name) else {
+    let Some(config) = Config::find(name) else {
         return Err(Error::InvalidSettings(format!("there is no topic config {name:?}")));
     };
-    let bad = || Error::InvalidSettings(format!("{:?} is no value of {name}", value.unwrap_or_default()));
-    let valid = value.is_none_or(|value| match kind {
-        Type::Boolean => matches!(value, "true" | "false"),
-        Type::Int => value.parse::<i32>().is_ok(),
-        Type::Long => value.parse::<i64>().is_ok(),
-        Type::Double => value.parse::<f64>().is_ok(),
-        Type::String | Type::List => true,
-    });
-    if !valid {
-        return Err(bad());
-    }
+    let bad = || config.refuse(value.unwrap_or_default());
+    let value = value.map(|value| config.normal(value).ok_or_else(bad)).transpose()?;
+    let value = value.as_deref();
     match name {
         "retention.ms" => settings.retention_ms = value.map(str::parse).transpose().map_err(|_| bad())?,
         "retention.bytes" => settings.retention_bytes = value.map(str::parse).transpose().map_err(|_| bad())?,
@@ -173,7 +258,7 @@ pub(super) fn set(settings: &mut Settings, name: &str, value: Option<&str>) -> R
 }
 
 fn cleanup(value: &str) -> Option<Cleanup> {
-    let mut words: Vec<&str> = value.split(',').map(str::trim).collect();
+    let mut words: Vec<&str> = value.split(',').collect();
     words.sort_unstable();
     words.dedup();
     match words[..] {
@@ -195,13 +280,15 @@ enum Change {
 
 fn change(settings: &mut Settings, name: &str, how: Change, value: Option<&str>) -> Result<()> {
     let list = || {
-        let (_, kind, default) = TOPIC.iter().find(|(known, ..)| *known == name)?;
-        let now = get(settings, name).unwrap_or_else(|| (*default).to_owned());
-        matches!(kind, Type::List)
+        let config = Config::find(name)?;
+        let now = get(settings, name).unwrap_or_else(|| config.default.to_owned());
+        matches!(config.kind, Type::List)
             .then(|| now.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
     };
     let missing = || Error::InvalidSettings(format!("{name} is given no value"));
     match how {
+        // Kafka takes back what was never there, too.
+        Change::Delete if Config::find(name).is_none() => Ok(()),
         Change::Delete => set(settings, name, None),
         Change::Set => set(settings, name, Some(value.ok_or_else(missing)?)),
         Change::Append | Change::Subtract => {
@@ -413,6 +500,75 @@ mod tests {
         {
             assert!(matches!(set(&mut settings, name, Some(value)), Err(Error::InvalidSettings(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn values_that_kafka_does_not_take_are_refused() {
+        for (name, values) in [
+            ("cleanup.policy", &["burn", "delete,burn"][..]),
+            ("compression.gzip.level", &["0", "10", "77", "-2"]),
+            ("compression.lz4.level", &["0", "18"]),
+            ("compression.type", &["gizp", "GZIP", "none", ""]),
+            ("compression.zstd.level", &["23", "-131073"]),
+            ("flush.messages", &["0"]),
+            ("flush.ms", &["-1"]),
+            ("index.interval.bytes", &["-1"]),
+            ("leader.replication.throttled.replicas", &["foo", "1:", "1:2,*", "*,*", "1:2:3"]),
+            ("local.retention.ms", &["-3"]),
+            ("max.message.bytes", &["-1", "15728641", "2147483648"]),
+            ("message.timestamp.after.max.ms", &["-1"]),
+            ("message.timestamp.before.max.ms", &["-1", "9223372036854775808"]),
+            ("message.timestamp.type", &["createtime"]),
+            ("min.cleanable.dirty.ratio", &["5", "-0.1", "NaN", "inf", "x"]),
+            ("min.insync.replicas", &["0"]),
+            ("preallocate", &["yes", ""]),
+            ("retention.ms", &["-2", "1.5", ""]),
+            ("segment.bytes", &["1", "1048575"]),
+            ("segment.ms", &["0"]),
+        ] {
+            for value in values {
+                let refused = set(&mut Settings::default(), name, Some(value));
+                assert!(matches!(refused, Err(Error::InvalidSettings(_))), "{name}={value}");
+            }
+        }
+        let text = set(&mut Settings::default(), "max.message.bytes", Some("30000000")).unwrap_err().to_string();
+        assert_eq!(text, "\"30000000\" is no value of max.message.bytes: that is a whole number from 0 to 15728640");
+    }
+
+    #[test]
+    fn values_are_taken_as_kafka_spells_and_reads_them() {
+        for (name, given, kept) in [
+            ("retention.ms", " 1000 ", "1000"),
+            ("retention.bytes", "-2", "-2"),
+            ("preallocate", "TRUE", "true"),
+            ("cleanup.policy", " compact , delete ", "compact,delete"),
+            ("compression.type", "zstd ", "zstd"),
+            ("compression.gzip.level", "-1", "-1"),
+            ("max.message.bytes", "15728640", "15728640"),
+            ("min.cleanable.dirty.ratio", "0.25", "0.25"),
+            ("segment.ms", "+5", "5"),
+            ("leader.replication.throttled.replicas", "0:1, 1:1", "0:1,1:1"),
+            ("follower.replication.throttled.replicas", "*", "*"),
+        ] {
+            let mut settings = Settings::default();
+            set(&mut settings, name, Some(given)).unwrap();
+            assert_eq!(get(&settings, name).as_deref(), Some(kept), "{name}={given:?}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value() {
+        for config in TOPIC {
+            assert_eq!(config.normal(config.default).as_deref(), Some(config.default), "{}", config.name);
+        }
+    }
+
+    #[test]
+    fn taking_back_what_does_not_exist_changes_nothing() {
+        let mut settings = Settings::default();
+        change(&mut settings, "no.such", Change::Delete, None).unwrap();
+        assert_eq!(settings, Settings::default());
+        assert!(change(&mut settings, "no.such", Change::Set, Some("1")).is_err());
     }
 
     #[test]
