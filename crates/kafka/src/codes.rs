@@ -8,7 +8,8 @@ use kafka_protocol::ResponseError as Code;
 pub(crate) fn code(error: &Error) -> Code {
     match error {
         Error::NotFound(_) | Error::UnknownPartition(_) => Code::UnknownTopicOrPartition,
-        Error::InvalidName(_) => Code::InvalidTopicException,
+        // At "unknown" a producer whose topic cannot be made would ask again until its time is up.
+        Error::InvalidName(_) | Error::NoDirectory(_) => Code::InvalidTopicException,
         Error::InvalidPartitions(_) => Code::InvalidPartitions,
         Error::InvalidSettings(_) => Code::InvalidConfig,
         Error::OffsetOutOfRange { .. } => Code::OffsetOutOfRange,

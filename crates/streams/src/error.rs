@@ -9,6 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("the stream {0} is not there")]
     NotFound(String),
+    /// Where a stream was to be made.
+    #[error("the directory {0} is not there: make it first")]
+    NoDirectory(String),
     #[error("the stream has no partition {0}")]
     UnknownPartition(i64),
     #[error("the name {0:?} cannot be a stream's")]
@@ -85,6 +88,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound(_) | Self::UnknownPartition(_) | Self::GroupNotFound(_) => ErrorKind::NotFound,
+            Self::NoDirectory(_) => ErrorKind::NotFound,
             Self::InvalidName(_) | Self::InvalidPartitions(_) | Self::InvalidSettings(_) => ErrorKind::Invalid,
             Self::OffsetOutOfRange { .. } | Self::DamagedBatch(_) | Self::InvalidBatch(_) => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } | Self::InvalidGroup(_) | Self::InconsistentProtocol => ErrorKind::Invalid,

@@ -45,7 +45,7 @@ impl Streams {
         let not_found = || Error::NotFound(name.to_owned());
         if name.starts_with('/') {
             let path = TreePath::parse(name).map_err(|_| Error::InvalidName(name.to_owned()))?;
-            let inode = self.inner.tree.resolve(call, &path).await.map_err(|error| missing(error, name))?;
+            let inode = self.inner.tree.resolve(call, &path).await.map_err(|error| missing(error, not_found()))?;
             return if inode.kind == Kind::Stream { stream_of(&inode) } else { Err(not_found()) };
         }
         if !is_legal(name) {
@@ -143,8 +143,9 @@ impl Streams {
         }
         let path = TreePath::parse(name).map_err(|_| invalid())?;
         let (directory, entry) = path.split_last().ok_or_else(invalid)?;
-        let directory = self.inner.tree.resolve(call, &directory).await.map_err(|error| missing(error, name))?;
-        Ok((directory.ino, entry.clone()))
+        let none = || Error::NoDirectory(directory.to_string());
+        let found = self.inner.tree.resolve(call, &directory).await.map_err(|error| missing(error, none()))?;
+        if found.kind == Kind::Directory { Ok((found.ino, entry.clone())) } else { Err(none()) }
     }
 
     /// Drops a stream with all it holds. Its name is gone on return, durably; its records go in the background.
@@ -208,10 +209,10 @@ fn list_key(ino: Ino) -> bytes::Bytes {
     Space::StreamList.key(&[&ino.to_key()])
 }
 
-/// A path that leads nowhere, whether a name is missing or something on the way is not a directory.
-fn missing(error: ballast_tree::Error, name: &str) -> Error {
+/// What to say of a path that leads nowhere, whether a name is missing or something on the way is not a directory.
+fn missing(error: ballast_tree::Error, instead: Error) -> Error {
     match error {
-        ballast_tree::Error::NotFound(_) | ballast_tree::Error::NotADirectory(_) => Error::NotFound(name.to_owned()),
+        ballast_tree::Error::NotFound(_) | ballast_tree::Error::NotADirectory(_) => instead,
         error => Error::Tree(error),
     }
 }

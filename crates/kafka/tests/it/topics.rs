@@ -107,6 +107,28 @@ async fn what_kafka_refuses_of_a_producer_is_refused_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_missing_is_named_and_asked_for_once() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let new = create_topics_request::CreatableTopic::default()
+        .with_name(topic("/no/such/q"))
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let made = client.call(7, &CreateTopicsRequest::default().with_topics(vec![new])).await;
+    let message = made.topics[0].error_message.as_ref().unwrap();
+    assert_eq!(
+        (made.topics[0].error_code, message.as_str()),
+        (17, "the directory /no/such is not there: make it first")
+    );
+    let asked = metadata_request::MetadataRequestTopic::default().with_name(Some(topic("/no/such/q")));
+    for (create, code) in [(true, 17), (false, 3)] {
+        let request = MetadataRequest::default().with_topics(Some(vec![asked.clone()]));
+        let answer = client.call(9, &request.with_allow_auto_topic_creation(create)).await;
+        assert_eq!(answer.topics[0].error_code, code, "create: {create}");
+    }
+}
+
+#[tokio::test]
 async fn transactions_are_refused_by_name() {
     let server = Server::start().await;
     let mut client = server.connect().await;
