@@ -15,6 +15,7 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::OffsetOutOfRange { .. } => Code::OffsetOutOfRange,
         Error::DamagedBatch(_) => Code::CorruptMessage,
         Error::InvalidBatch(_) => Code::InvalidRecord,
+        Error::Transactional => Code::TransactionalIdAuthorizationFailed,
         Error::BatchTooLarge { .. } => Code::MessageTooLarge,
         Error::InvalidTimestamp { .. } => Code::InvalidTimestamp,
         Error::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,

@@ -26,6 +26,7 @@ const RECORD_LEN_MIN: usize = 7;
 
 const ATTRIBUTE_COMPRESSION: i16 = 0x07;
 const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0x08;
+const ATTRIBUTE_TRANSACTIONAL: i16 = 0x10;
 const ATTRIBUTE_CONTROL: i16 = 0x20;
 
 /// Partitions have had one leader for ever: nothing that a reader has seen is ever taken back.
@@ -114,6 +115,9 @@ impl BatchHeader {
         }
         if self.attributes & ATTRIBUTE_CONTROL != 0 {
             return refuse("producers cannot write control records");
+        }
+        if self.attributes & ATTRIBUTE_TRANSACTIONAL != 0 {
+            return Err(Error::Transactional);
         }
         if self.compression() > 4 {
             return refuse("the compression is unknown");

@@ -29,6 +29,8 @@ pub enum Error {
     /// The record batch is whole but makes no sense.
     #[error("the record batch is refused: {0}")]
     InvalidBatch(&'static str),
+    #[error("transactions are not supported yet")]
+    Transactional,
     #[error("a record batch of {bytes} bytes is larger than the stream's {max}")]
     BatchTooLarge { bytes: usize, max: usize },
     #[error("the timestamp {timestamp} is more than {max} ms {side} the server's clock, which shows {now}")]
@@ -98,6 +100,7 @@ impl Error {
             Self::MemberIdRequired(_) | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Conflict,
             Self::GroupNotEmpty(_) | Self::GroupSubscribed => ErrorKind::Conflict,
             Self::FencedProducer { .. } | Self::FencedInstance => ErrorKind::Fenced,
+            Self::Transactional => ErrorKind::Unsupported,
             Self::GroupFull | Self::Exhausted(_) => ErrorKind::Exhausted,
             Self::Corrupt(_) => ErrorKind::Corrupt,
             Self::Stopping => ErrorKind::Unavailable,

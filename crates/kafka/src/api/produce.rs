@@ -83,10 +83,15 @@ fn part(to: To, stream: &Result<Stream>, index: i32, records: Option<Bytes>) -> 
     let stream = stream.as_ref().map_err(number)?;
     let id = partition_of(stream, index).map_err(|error| number(&error))?;
     let records = records.ok_or(ResponseError::InvalidRecord.code())?;
-    // Later batches of one partition have the compression of the first: one producer made them.
-    let zstd = BatchHeader::parse(&records).is_ok_and(|header| header.compression() == ZSTD);
-    if zstd && to.version < ZSTD_SINCE {
-        return Err(ResponseError::UnsupportedCompressionType.code());
+    // What cannot be read is told when it is appended.
+    if let Ok(header) = BatchHeader::parse(&records) {
+        if header.compression() == ZSTD && to.version < ZSTD_SINCE {
+            return Err(ResponseError::UnsupportedCompressionType.code());
+        }
+        // All versions that are served bring one batch for a partition.
+        if header.length != records.len() {
+            return Err(ResponseError::InvalidRecord.code());
+        }
     }
     Ok((id, records))
 }

@@ -91,11 +91,15 @@ async fn what_kafka_refuses_of_a_producer_is_refused_with_its_code() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     server.topic("orders", 1).await;
+    let good = BatchBuilder::new().build().to_vec();
     let ahead = |ms| {
         let now = server.streams.now_ms();
         BatchBuilder::new().timestamps(&[now + ms]).build().to_vec()
     };
     for (code, why, records) in [
+        (53, "a transaction that nobody has begun", BatchBuilder::new().attributes(0x10).build().to_vec()),
+        (87, "two batches", [&good[..], &good].concat()),
+        (87, "something behind the batch", [&good[..], b"junk"].concat()),
         (32, "a time to come", ahead(3_700_000)),
         (0, "the time of a clock that is fast", ahead(3_500_000)),
         (0, "a producer of whom nothing is known", BatchBuilder::new().producer(9_999, 1, 5).build().to_vec()),
