@@ -85,13 +85,15 @@ impl Reader<'_> {
         found
     }
 
-    fn date(&mut self) -> Option<i64> {
-        let year = self.number(6)?.0;
+    /// `before_christ`: whether the text ends with that. There is no year 0: the one before 1 is 1 BC.
+    fn date(&mut self, before_christ: bool) -> Option<i64> {
+        let shown = self.number(6)?.0;
         self.take(b'-').then_some(())?;
         let month = u32::try_from(self.number(2)?.0).ok()?;
         self.take(b'-').then_some(())?;
         let day = u32::try_from(self.number(2)?.0).ok()?;
-        let real = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month) && year >= 1;
+        let year = if before_christ { 1 - shown } else { shown };
+        let real = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month) && shown >= 1;
         real.then(|| days_from_civil(year, month, day))
     }
 
@@ -114,6 +116,16 @@ impl Reader<'_> {
         }
         let real = hour <= 24 && minute < 60 && second <= 60 && (hour < 24 || (minute == 0 && second == 0));
         real.then_some(((hour * 60 + minute) * 60 + second) * SECOND_MICROS + micros)
+    }
+
+    /// What may follow a date, up to the end: microseconds of the day, and the zone's seconds east of UTC.
+    fn time_of_day(&mut self) -> Option<(i64, Option<i64>)> {
+        let separated = self.take(b'T') || self.take(b' ');
+        separated.then_some(())?;
+        while self.take(b' ') {}
+        let time = self.time()?;
+        let zone = self.zone()?;
+        self.0.is_empty().then_some((time, zone))
     }
 
     /// The zone's seconds east of UTC, if there is one.
@@ -141,17 +153,35 @@ impl Reader<'_> {
     }
 }
 
+/// Takes the era off the end of a date or timestamp, and says whether it is the one before Christ.
+fn era(text: &str) -> (&str, bool) {
+    for (name, before_christ) in [("BC", true), ("AD", false)] {
+        if let Some((rest, end)) = text.split_at_checked(text.len().saturating_sub(2))
+            && end.eq_ignore_ascii_case(name)
+            && rest.ends_with([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+        {
+            return (rest.trim_end(), before_christ);
+        }
+    }
+    (text, false)
+}
+
 fn refuse(text: &str, what: &str) -> Error {
     Error::InvalidDatetime(format!("invalid input syntax for type {what}: \"{text}\""))
 }
 
 pub fn parse_date(text: &str) -> Result<i32> {
-    let mut reader = Reader(text.trim().as_bytes());
-    let days = reader.date().ok_or_else(|| refuse(text, "date"))?;
-    // A timestamp is taken for its day.
-    if !reader.0.is_empty() && !matches!(reader.0[0], b' ' | b'T') {
-        return Err(refuse(text, "date"));
-    }
+    let parse = || {
+        let (rest, before_christ) = era(text.trim());
+        let mut reader = Reader(rest.as_bytes());
+        let days = reader.date(before_christ)?;
+        // A timestamp is taken for its day.
+        if !reader.0.is_empty() {
+            reader.time_of_day()?;
+        }
+        Some(days)
+    };
+    let days = parse().ok_or_else(|| refuse(text, "date"))?;
     i32::try_from(days).map_err(|_| Error::OutOfRange("date".into()))
 }
 
@@ -160,17 +190,13 @@ pub fn parse_date(text: &str) -> Result<i32> {
 pub fn parse_timestamp(text: &str, zoned: bool) -> Result<i64> {
     let what = if zoned { "timestamp with time zone" } else { "timestamp" };
     let parse = || {
-        let mut reader = Reader(text.trim().as_bytes());
-        let days = reader.date()?;
+        let (rest, before_christ) = era(text.trim());
+        let mut reader = Reader(rest.as_bytes());
+        let days = reader.date(before_christ)?;
         if reader.0.is_empty() {
             return days.checked_mul(DAY_MICROS);
         }
-        let separated = reader.take(b'T') || reader.take(b' ');
-        separated.then_some(())?;
-        while reader.take(b' ') {}
-        let time = reader.time()?;
-        let zone = reader.zone()?;
-        reader.0.is_empty().then_some(())?;
+        let (time, zone) = reader.time_of_day()?;
         let east = if zoned { zone.unwrap_or(0) } else { 0 };
         days.checked_mul(DAY_MICROS)?.checked_add(time)?.checked_sub(east * SECOND_MICROS)
     };
@@ -203,8 +229,40 @@ mod tests {
         assert_eq!(print("2026-11-21 08:33:21+02:30", true), "2026-11-21 06:03:21+00");
         assert_eq!(print("2026-11-21 08:33:21-0830", true), "2026-11-21 17:03:21+00");
         assert_eq!(print("1969-12-31", false), "1969-12-31 00:00:00");
-        for wrong in ["2026-13-01", "2026-02-30 00:00", "2026-01-01 25:00", "x", "2026-01-01 10:00 Mars"] {
+        assert_eq!(print("0044-03-15 12:00:00 BC", false), "0044-03-15 12:00:00 BC");
+        assert_eq!(print("0001-02-29 00:00:00+00 BC", true), "0001-02-29 00:00:00+00 BC");
+        for wrong in [
+            "0000-01-01",
+            "0000-01-01 BC",
+            "2026-13-01",
+            "2026-02-30 00:00",
+            "2026-01-01 25:00",
+            "x",
+            "2026-01-01 10:00 Mars",
+        ] {
             assert!(parse_timestamp(wrong, true).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_read_to_its_end() {
+        let print = |text: &str| {
+            let mut out = String::new();
+            write_date(parse_date(text).expect("these are dates"), &mut out);
+            out
+        };
+        for (text, date) in [
+            ("2024-02-29", "2024-02-29"),
+            (" 2024-02-29 ", "2024-02-29"),
+            ("2024-02-29T23:59:59.5+02", "2024-02-29"),
+            ("2024-02-29 AD", "2024-02-29"),
+            ("0044-03-15 BC", "0044-03-15 BC"),
+            ("0005-02-29 bc", "0005-02-29 BC"),
+        ] {
+            assert_eq!(print(text), date, "{text}");
+        }
+        for wrong in ["2024-01-01 rubbish", "2024-01-01T99:99:99", "2024-01-01 10:00 x", "0004-02-29 BC", "BC", "é"] {
+            assert!(parse_date(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -118,7 +118,15 @@ pub fn parse(text: &str, as_type: Type) -> Result<Value> {
                 "infinity" | "inf" | "+infinity" => f64::INFINITY,
                 "-infinity" | "-inf" => f64::NEG_INFINITY,
                 "nan" => f64::NAN,
-                other => other.parse::<f64>().map_err(|_| invalid())?,
+                other => {
+                    let number = other.parse::<f64>().map_err(|_| invalid())?;
+                    // Too large is no infinity, and too small no zero.
+                    let digits = other.split('e').next().unwrap_or_default();
+                    if number.is_infinite() || (number == 0.0 && digits.contains(|c| matches!(c, '1'..='9'))) {
+                        return Err(Error::OutOfRange(as_type.base_name().to_owned()));
+                    }
+                    number
+                }
             };
             Value::Float(number).assign(as_type)?
         }

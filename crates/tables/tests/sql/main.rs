@@ -8,6 +8,7 @@ mod depth;
 mod describing;
 mod harness;
 mod model;
+mod postgresql;
 mod reading;
 mod settings;
 mod transactions;
