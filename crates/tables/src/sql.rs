@@ -9,6 +9,7 @@ pub(crate) mod catalog;
 pub(crate) mod checked;
 pub(crate) mod computing;
 pub(crate) mod depth;
+pub(crate) mod dialect;
 pub(crate) mod engine;
 pub(crate) mod expression;
 pub(crate) mod numbers;
@@ -20,11 +21,10 @@ pub(crate) mod stopping;
 
 use crate::{Error, Result, limits};
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
-const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+const DIALECT: dialect::Grammar = dialect::Grammar;
 
 /// Reads a text of any number of statements.
 pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>> {
