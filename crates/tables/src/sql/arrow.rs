@@ -144,6 +144,13 @@ pub(crate) fn rows(batch: &RecordBatch, types: &[Type]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The values of one column, each as a row.
+pub(crate) fn column(array: &ArrayRef, of: Type) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = (0..array.len()).map(|_| Row::with_capacity(1)).collect();
+    push_column(array, of, &mut rows)?;
+    Ok(rows)
+}
+
 fn push_column(array: &ArrayRef, of: Type, rows: &mut [Row]) -> Result<()> {
     let mut fill = |value: &dyn Fn(usize) -> Result<Value>| {
         for (at, row) in rows.iter_mut().enumerate() {

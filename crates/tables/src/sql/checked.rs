@@ -1,17 +1,17 @@
-//! Integers that do not wrap.
+//! Integers that do not wrap, and floats that are not divided by zero.
 //!
 //! In DataFusion the sum of two integers that is too large for their type is another integer; in PostgreSQL it is the
 //! error 22003. So once the types are known, arithmetic on integers becomes a function that looks, and the sum of a column
-//! is taken in 128 bits.
+//! is taken in 128 bits. The same function looks at floats: what is divided by zero, or too large, is an error.
 //!
 //! Source: "Numeric Types" and "Mathematical Functions and Operators" of PostgreSQL's documentation. There the sum of a
 //! bigint is a numeric; here it is a bigint, and an error where it would not be one.
 
 use crate::Error;
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Datum};
+use datafusion::arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, Datum};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -35,11 +35,11 @@ use std::sync::Arc;
 /// What is computed of integers becomes one function, however many operators it has: the types of nested functions are
 /// found again for every one of them, by every rule.
 #[derive(Debug)]
-pub(crate) struct CheckIntegers;
+pub(crate) struct CheckNumbers;
 
-impl AnalyzerRule for CheckIntegers {
+impl AnalyzerRule for CheckNumbers {
     fn name(&self) -> &str {
-        "check_integers"
+        "check_numbers"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
@@ -61,7 +61,7 @@ fn in_expression(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if step(&expr).is_none() {
         return Transformed::no(expr);
     }
-    let of = first_operand(&expr).get_type(schema).ok().filter(DataType::is_integer);
+    let of = first_operand(&expr).get_type(schema).ok().filter(|of| of.is_integer() || of.is_floating());
     if !of.is_some_and(|of| all_operands(&expr, &|operand| operand.get_type(schema).is_ok_and(|other| other == of))) {
         return Transformed::no(expr);
     }
@@ -187,11 +187,11 @@ impl ScalarUDFImpl for Checked {
             let computed = match step {
                 Step::Operand => operands.next().ok_or_else(|| internal_datafusion_err!("an operand is missing"))?,
                 Step::Negate => negated(&pop()?, of)?,
-                Step::Add => both(pop()?, pop()?, numeric::add, of)?,
-                Step::Subtract => both(pop()?, pop()?, numeric::sub, of)?,
-                Step::Multiply => both(pop()?, pop()?, numeric::mul, of)?,
-                Step::Divide => both(pop()?, pop()?, numeric::div, of)?,
-                Step::Remainder => both(pop()?, pop()?, numeric::rem, of)?,
+                Step::Add => both(pop()?, pop()?, numeric::add, of, false)?,
+                Step::Subtract => both(pop()?, pop()?, numeric::sub, of, false)?,
+                Step::Multiply => both(pop()?, pop()?, numeric::mul, of, false)?,
+                Step::Divide => both(pop()?, pop()?, numeric::div, of, true)?,
+                Step::Remainder => both(pop()?, pop()?, numeric::rem, of, true)?,
             };
             stack.push(computed);
         }
@@ -201,8 +201,49 @@ impl ScalarUDFImpl for Checked {
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> std::result::Result<ArrayRef, ArrowError>;
 
-fn both(right: ColumnarValue, left: ColumnarValue, kernel: Kernel, of: &DataType) -> Result<ColumnarValue> {
-    datum::apply(&left, &right, |left, right| kernel(left, right).map_err(|error| told(error, of)))
+fn both(
+    right: ColumnarValue,
+    left: ColumnarValue,
+    kernel: Kernel,
+    of: &DataType,
+    divides: bool,
+) -> Result<ColumnarValue> {
+    datum::apply(&left, &right, |left, right| {
+        let result = kernel(left, right).map_err(|error| told(error, of))?;
+        match of {
+            DataType::Float32 => check_floats::<Float32Type>(left, right, &result, divides, f32::is_finite)?,
+            DataType::Float64 => check_floats::<Float64Type>(left, right, &result, divides, f64::is_finite)?,
+            _ => {}
+        }
+        Ok(result)
+    })
+}
+
+/// Of two floats there is always a result; SQL wants an error for a zero below, and for what is too large.
+fn check_floats<T: ArrowPrimitiveType>(
+    left: &dyn Datum,
+    right: &dyn Datum,
+    result: &ArrayRef,
+    divides: bool,
+    is_finite: impl Fn(T::Native) -> bool,
+) -> std::result::Result<(), ArrowError> {
+    let ((left, left_alone), (right, right_alone)) = (left.get(), right.get());
+    let (left, right) = (left.as_primitive::<T>(), right.as_primitive::<T>());
+    let result = result.as_primitive::<T>();
+    for at in 0..result.len() {
+        if result.is_null(at) || (!divides && is_finite(result.value(at))) {
+            continue;
+        }
+        let left = left.value(if left_alone { 0 } else { at });
+        let right = right.value(if right_alone { 0 } else { at });
+        if divides && right.is_zero() {
+            return Err(ArrowError::DivideByZero);
+        }
+        if !is_finite(result.value(at)) && is_finite(left) && is_finite(right) {
+            return Err(ArrowError::from_external_error(Box::new(out_of_range(&T::DATA_TYPE))));
+        }
+    }
+    Ok(())
 }
 
 fn negated(value: &ColumnarValue, of: &DataType) -> Result<ColumnarValue> {

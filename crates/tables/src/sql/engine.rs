@@ -1,7 +1,9 @@
 //! DataFusion, set up once for all queries of a server.
 
-use super::checked::{CheckIntegers, CheckedSum};
+use super::casts::CastAsPostgresql;
+use super::checked::{CheckNumbers, CheckedSum};
 use super::computing::Computing;
+use super::extremes::{Largest, Smallest};
 use crate::metrics::TablesMetrics;
 use crate::tables::Settings;
 use crate::{Result, limits};
@@ -39,8 +41,11 @@ impl QueryEngine {
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.parse_float_as_decimal = true;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        let mut template = builder.with_analyzer_rule(Arc::new(CheckIntegers)).build();
+        let builder = builder.with_analyzer_rule(Arc::new(CastAsPostgresql));
+        let mut template = builder.with_analyzer_rule(Arc::new(CheckNumbers)).build();
         template.register_udaf(Arc::new(AggregateUDF::from(CheckedSum::default())))?;
+        template.register_udaf(Arc::new(AggregateUDF::from(Smallest::default())))?;
+        template.register_udaf(Arc::new(AggregateUDF::from(Largest::default())))?;
         super::catalog::functions::register(&mut template)?;
         Ok(Self { template, computing: Computing::new(metrics.queries_computing.clone()) })
     }

@@ -109,7 +109,7 @@ async fn every_type_comes_back_as_it_went_in() {
     assert_eq!(client.run("SELECT * FROM t WHERE id = '00000000-0000-0000-0000-000000000001'").await, [row]);
     // Through the planner as well.
     assert_eq!(client.run("SELECT DISTINCT * FROM t").await, [row]);
-    let sql = "SELECT count(*) FROM t WHERE k < date '2024-03-01' AND g > 3 AND m < now() AND id > '0'";
+    let sql = "SELECT count(*) FROM t WHERE k < date '2024-03-01' AND g > 3 AND m < now() AND id > '00000000-0000-0000-0000-000000000000'";
     assert_eq!(client.run(sql).await, ["1"]);
     client.run("INSERT INTO t (id) VALUES (gen_random_uuid())").await;
     let nulls = client.run("SELECT count(*), count(a), count(o) FROM t").await;
