@@ -14,6 +14,7 @@ mod query;
 mod variables;
 
 pub use copy::{CopyFormat, CopyIn, CopyOut};
+pub(crate) use variables::is_utc;
 pub use variables::{SERVER_VERSION, Variables};
 
 use crate::sql::plan::{OutputColumn, Plan};

@@ -1,7 +1,7 @@
 //! From a statement's text to its answer.
 //!
 //! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what
-//! we evaluate ourselves), [`query`], [`numbers`], [`casts`], [`provider`] and [`engine`] (SELECT through DataFusion),
+//! we evaluate ourselves), [`query`], [`numbers`], [`membership`], [`casts`], [`provider`] and [`engine`] (SELECT through DataFusion),
 //! [`computing`] and [`stopping`] (where it runs and how it ends), [`catalog`] (what clients ask about tables).
 
 pub(crate) mod arrow;
@@ -14,6 +14,7 @@ pub(crate) mod dialect;
 pub(crate) mod engine;
 pub(crate) mod expression;
 pub(crate) mod extremes;
+pub(crate) mod membership;
 pub(crate) mod numbers;
 pub mod plan;
 pub(crate) mod provider;

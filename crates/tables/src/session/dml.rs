@@ -9,10 +9,10 @@ use crate::changes::Changes;
 use crate::portion::portion;
 use crate::schema::Schema;
 use crate::sql::arrow;
-use crate::sql::expression::{Context, Expression};
-use crate::sql::plan::Plan;
+use crate::sql::expression::{Context, Expression, printed};
 use crate::sql::plan::access::{Access, Found};
 use crate::sql::plan::write::{Conflict, Delete, Insert, Returning, Source, Target, Update};
+use crate::sql::plan::{OutputColumn, Plan};
 use crate::sql::query::Query;
 use crate::table::View;
 use crate::tables::Inner;
@@ -205,7 +205,8 @@ impl Session {
                     Source::Values(values) => value_rows(&insert.view, values, &tables, &writing.context)?,
                     Source::Query { query, positions, defaults } => {
                         let found = self.query_rows(query, types, parameters).await?;
-                        let complete = |found: Row| {
+                        let complete = |mut found: Row| {
+                            spell(&mut found, &query.columns, positions, &insert.view);
                             let row = complete(&insert.view, positions, defaults, found, &writing.context)?;
                             keyed(&insert.view, row, &tables)
                         };
@@ -225,7 +226,8 @@ impl Session {
                 Target::Query(query) => {
                     let width = update.view.schema.columns.len();
                     for mut found in self.query_rows(query, types, parameters).await? {
-                        let new = found.split_off(width);
+                        let mut new = found.split_off(width);
+                        spell(&mut new, &query.columns[width..], &update.positions, &update.view);
                         let old = restore(&update.view, found)?;
                         let key = update.view.key_of_row(&old)?;
                         // A join may find a row twice; the first new values count.
@@ -290,6 +292,16 @@ fn row_bytes(row: &[Value]) -> usize {
         _ => 0,
     });
     std::mem::size_of_val(row) + beside.sum::<usize>()
+}
+
+/// Makes texts of what a query found for columns of text: how they are spelled is told by the types that they had.
+fn spell(found: &mut [Value], columns: &[OutputColumn], positions: &[usize], view: &View) {
+    for ((value, column), at) in found.iter_mut().zip(columns).zip(positions) {
+        let to = view.schema.columns[*at].column_type;
+        if matches!(to, Type::Text | Type::Varchar(_)) && !column.column_type.is_text() {
+            *value = printed(std::mem::replace(value, Value::Null), column.column_type);
+        }
+    }
 }
 
 fn points(access: &Access, view: &View, context: &Context<'_>) -> Result<Vec<Bytes>> {

@@ -159,7 +159,14 @@ impl Session {
                 Err(Stop::Fallback) => {}
             }
         }
-        let statement = ast::Statement::Query(query.clone());
+        let statement = match query.body.as_ref() {
+            // Between VALUES, DataFusion does not run subqueries.
+            ast::SetExpr::Values(values) if plain && values.rows.len() == 1 => {
+                let item = |expr: &ast::Expr| ast::SelectItem::UnnamedExpr(expr.clone());
+                select_of(values.rows[0].content.iter().map(item).collect(), Vec::new(), None)
+            }
+            _ => ast::Statement::Query(query.clone()),
+        };
         let query = self.engine_query(statement, &mut compiler.parameters, false).await?;
         if query.columns.len() > positions.len() {
             return Err(Error::Syntax("INSERT has more expressions than target columns".into()));
@@ -290,6 +297,14 @@ fn rows_of(
         .into_iter()
         .enumerate()
         .map(|(at, expr)| ast::SelectItem::ExprWithAlias { expr, alias: quoted(&format!("new {at}")) });
+    select_of(own.chain(new).collect(), from, selection)
+}
+
+fn select_of(
+    projection: Vec<ast::SelectItem>,
+    from: Vec<ast::TableWithJoins>,
+    selection: Option<ast::Expr>,
+) -> ast::Statement {
     let select = ast::Select {
         select_token: ast::helpers::attached_token::AttachedToken::empty(),
         optimizer_hints: Vec::new(),
@@ -297,7 +312,7 @@ fn rows_of(
         select_modifiers: None,
         top: None,
         top_before_distinct: false,
-        projection: own.chain(new).collect(),
+        projection,
         exclude: None,
         into: None,
         from,

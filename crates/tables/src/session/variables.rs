@@ -105,14 +105,16 @@ impl Variables {
         }
         match name.as_str() {
             "client_encoding"
-                if !["utf8", "utf-8", "unicode", "sql_ascii"].contains(&value.to_lowercase().as_str()) =>
+                // Some clients quote it, as in a configuration file.
+                if !["utf8", "utf-8", "unicode", "sql_ascii"]
+                    .contains(&value.trim_matches('\'').to_lowercase().as_str()) =>
             {
                 return Err(Error::Unsupported(format!("encoding {value} is not supported: text is UTF-8")));
             }
             "client_encoding" => {
                 return self.keep(name, "UTF8".into());
             }
-            // Times are shown in UTC whatever a client would like; an offset in the text says so.
+            // Clients say at the start where they are. Times are shown in UTC all the same, and their text says so.
             "timezone" => return Ok(()),
             "default_transaction_isolation" => {
                 isolation_by_name(value)?;
@@ -232,6 +234,20 @@ impl Variables {
     }
 }
 
+/// Another zone than UTC is refused: times without an offset would be read as something else than what was asked for.
+fn check_zone(name: &str) -> Result<()> {
+    if is_utc(name) || ["default", "local"].contains(&name.to_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Error::Unsupported(format!("time zone {name} is not supported: times without an offset are in UTC")))
+}
+
+/// The names of UTC.
+pub(crate) fn is_utc(name: &str) -> bool {
+    let names = ["utc", "etc/utc", "gmt", "etc/gmt", "z", "zulu", "uct", "universal", "0", "+00", "+00:00", "00:00"];
+    names.contains(&name.to_lowercase().as_str())
+}
+
 /// 0 is PostgreSQL's word for no end; here it is the largest.
 fn bounded(asked: Duration) -> Duration {
     let largest = limits::TRANSACTION_TIMEOUT_MAX;
@@ -333,6 +349,9 @@ impl Session {
                     self.variables.reset(&name);
                     return Ok(());
                 }
+                if name == "timezone" {
+                    return check_zone(&text);
+                }
                 if name == "transaction_isolation" {
                     let isolation = isolation_by_name(&text)?;
                     return self.set_modes(Some(isolation), None);
@@ -346,7 +365,7 @@ impl Session {
                     _ => self.variables.set(&name, &text),
                 }
             }
-            ast::Set::SetTimeZone { value, .. } => self.variables.set("timezone", &setting_text(value)),
+            ast::Set::SetTimeZone { value, .. } => check_zone(&setting_text(value)),
             ast::Set::SetNames { charset_name, .. } => self.variables.set("client_encoding", &charset_name.value),
             ast::Set::SetTransaction { modes: list, session, .. } => {
                 let (isolation, read_only) = modes(list);

@@ -12,6 +12,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
 
@@ -41,6 +42,11 @@ impl QueryEngine {
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.parse_float_as_decimal = true;
         let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        // Pushing filters down to the inputs of a join that is already laid out finds columns by their bare name, and
+        // takes that of the wrong side.
+        let rules =
+            PhysicalOptimizer::new().rules.into_iter().filter(|rule| !rule.name().starts_with("FilterPushdown"));
+        let builder = builder.with_physical_optimizer_rules(rules.collect());
         let builder = builder.with_analyzer_rule(Arc::new(CastAsPostgresql));
         let mut template = builder.with_analyzer_rule(Arc::new(CheckNumbers)).build();
         template.register_udaf(Arc::new(AggregateUDF::from(CheckedSum::default())))?;

@@ -9,7 +9,7 @@ mod evaluate;
 mod function;
 
 pub(crate) use compile::{Compiler, Scope, ScopeColumn, Stop};
-pub(crate) use evaluate::Context;
+pub(crate) use evaluate::{Context, printed};
 pub(crate) use function::Function;
 
 use crate::{Type, Value};

@@ -10,8 +10,8 @@ use crate::table::View;
 use crate::tables::Inner;
 use crate::{Error, Result, Type, Value};
 use ballast_store::Read;
-use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::{DFSchemaRef, ParamValues};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -45,6 +45,7 @@ impl Query {
         parameters: &mut Vec<Option<Type>>,
     ) -> Result<Self> {
         let (front, back) = shown_names(&statement);
+        super::rewrite::learn_parameters(&statement, parameters);
         tell_apart(&mut statement);
         let definitions = super::rewrite::rewrite(&mut statement, &names).await?;
         let mut state = tables.engine.state();
@@ -54,6 +55,7 @@ impl Query {
         state.register_catalog_list(Arc::new(super::catalog::Catalogs(Arc::clone(&names))));
         let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
         let plan = super::numbers::as_postgresql(state.statement_to_plan(statement).await?)?;
+        let plan = super::membership::as_postgresql(plan)?;
         if !reads_only(&plan) {
             return Err(Error::Unsupported("this statement is not supported".into()));
         }
@@ -67,7 +69,8 @@ impl Query {
             }
             parameters[number - 1].get_or_insert(of.as_ref().map_or(Type::Text, Type::of_parameter));
         }
-        let fields = plan.schema().fields();
+        let schema = schema_of_answer(&plan, parameters, &state);
+        let fields = schema.as_ref().unwrap_or(plan.schema()).fields();
         let column = |field: &Arc<datafusion::arrow::datatypes::Field>| {
             OutputColumn::new(field.name().clone(), Type::from_field(field))
         };
@@ -105,6 +108,21 @@ impl Query {
         let physical = stoppable(state.create_physical_plan(&plan).await?, stop)?;
         Ok(datafusion::physical_plan::execute_stream(physical, state.task_ctx())?)
     }
+}
+
+/// What the plan answers with once types are made equal, which is when it runs; `None` if that is not known yet.
+fn schema_of_answer(plan: &LogicalPlan, parameters: &[Option<Type>], state: &SessionState) -> Option<DFSchemaRef> {
+    let null = |(at, of): (usize, &Option<Type>)| {
+        let null = arrow::scalar(&Value::Null, of.unwrap_or(Type::Text)).ok()?;
+        Some(((at + 1).to_string(), ScalarAndMetadata::from(null)))
+    };
+    let values: HashMap<_, _> = parameters.iter().enumerate().map(null).collect::<Option<_>>()?;
+    let plan = match values.is_empty() {
+        true => plan.clone(),
+        false => plan.clone().replace_params_with_values(&ParamValues::Map(values)).ok()?,
+    };
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).ok()?;
+    Some(Arc::clone(analyzed.schema()))
 }
 
 /// True if no node of the plan writes. The parser lets other statements through only by name; this is the proof.

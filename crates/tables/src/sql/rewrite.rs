@@ -1,15 +1,23 @@
-//! What is changed in a query before DataFusion sees it: the functions and casts of PostgreSQL's catalog.
+//! What is changed in a query before DataFusion sees it: the functions and casts of PostgreSQL's catalog, and what
+//! means something else to DataFusion.
+
+mod refused;
+mod rows;
 
 use super::catalog::{Names, definitions, table_oid};
 use crate::table::View;
-use crate::{Error, Result};
-use datafusion::sql::sqlparser::ast::{self, visit_expressions_mut};
+use crate::value::{Decimal, text as spelling};
+use crate::{Error, Result, Type, limits};
+use datafusion::sql::sqlparser::ast::{self, Visit, visit_expressions, visit_expressions_mut};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// Replaces what DataFusion does not know by what it does, for this session. The definitions of indexes and
 /// constraints, if the statement asks for any.
 pub(crate) async fn rewrite(statement: &mut ast::Statement, names: &Names) -> Result<Option<BTreeMap<i64, String>>> {
+    if let ControlFlow::Break(error) = statement.visit(&mut Refusing) {
+        return Err(error);
+    }
     let shown = statement.to_string().to_lowercase();
     let asks = |word: &str| shown.contains(word);
     let (classes, defined) = (asks("regclass"), asks("pg_get_indexdef") || asks("pg_get_constraintdef"));
@@ -25,11 +33,58 @@ pub(crate) async fn rewrite(statement: &mut ast::Statement, names: &Names) -> Re
     }
 }
 
+/// A parameter that is cast has the type of the cast, unless the client said something else.
+pub(crate) fn learn_parameters(statement: &ast::Statement, parameters: &mut Vec<Option<Type>>) {
+    let _ = visit_expressions(statement, |expr| {
+        if let ast::Expr::Cast { expr: inner, data_type, array: false, .. } = expr
+            && let ast::Expr::Value(value) = inner.as_ref()
+            && let ast::Value::Placeholder(name) = &value.value
+            && let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
+            && (1..=limits::PARAMETERS_MAX).contains(&number)
+            && let Ok(of) = Type::from_sql(data_type)
+        {
+            if parameters.len() < number {
+                parameters.resize(number, None);
+            }
+            let of = if matches!(of, Type::Varchar(_)) { Type::Text } else { of };
+            parameters[number - 1].get_or_insert(of);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Looks for what is refused.
+struct Refusing;
+
+impl ast::Visitor for Refusing {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Error> {
+        flow(refused::query(query))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Error> {
+        flow(refused::table(factor))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Error> {
+        flow(refused::expression(expr))
+    }
+}
+
+fn flow(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
 fn text(text: impl Into<String>) -> ast::Expr {
     ast::Expr::Value(ast::Value::SingleQuotedString(text.into()).into())
 }
 
 fn rewrite_one(expr: &mut ast::Expr, names: &Names, views: &[View], catalog: bool) -> Result<()> {
+    rows::rewrite(expr)?;
     match expr {
         // DataFusion wants proof that a subquery gives one row; in the catalog, keys see to it.
         ast::Expr::Subquery(query) if catalog => match catalog_subquery(query) {
@@ -81,6 +136,10 @@ fn rewrite_one(expr: &mut ast::Expr, names: &Names, views: &[View], catalog: boo
             if let ast::Expr::Cast { expr: inner, data_type: ast::DataType::Regclass, .. } = expr {
                 *expr = regclass(inner.as_ref().clone(), views)?;
             }
+            if let Some(replacement) = cast_to_own_type(expr)? {
+                *expr = replacement;
+                return Ok(());
+            }
             // DataFusion's JSON is text.
             if let ast::Expr::Cast { data_type, .. } = expr
                 && matches!(data_type, ast::DataType::JSON | ast::DataType::JSONB | ast::DataType::Uuid)
@@ -91,6 +150,65 @@ fn rewrite_one(expr: &mut ast::Expr, names: &Names, views: &[View], catalog: boo
         _ => {}
     }
     Ok(())
+}
+
+/// Casts in which DataFusion would leave something out.
+fn cast_to_own_type(expr: &ast::Expr) -> Result<Option<ast::Expr>> {
+    let ast::Expr::Cast { expr: inner, data_type, array: false, .. } = expr else { return Ok(None) };
+    use ast::DataType as Sql;
+    let literal = match inner.as_ref() {
+        ast::Expr::Value(value) => Some(&value.value),
+        _ => None,
+    };
+    let string = match literal {
+        Some(ast::Value::SingleQuotedString(text) | ast::Value::EscapedStringLiteral(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    Ok(match data_type {
+        // It is text to DataFusion: it is checked here, and spelled as all are.
+        Sql::Uuid | Sql::JSON | Sql::JSONB => {
+            let Some(string) = string else { return Ok(None) };
+            let of = Type::from_sql(data_type)?;
+            Some(cast(text(spelling::print(&spelling::parse(string, of)?, of)), Sql::Text))
+        }
+        // A literal has its own digits already; DataFusion would leave it ten behind the point.
+        Sql::Numeric(ast::ExactNumberInfo::None) | Sql::Decimal(ast::ExactNumberInfo::None) => {
+            match (literal, string) {
+                (Some(ast::Value::Number(digits, _)), _) if digits.contains('.') && !digits.contains(['e', 'E']) => {
+                    Some(inner.as_ref().clone())
+                }
+                (_, Some(string)) => match Decimal::parse(string.trim()) {
+                    Some(number) if number.scale > 0 => Some(number_literal(number)),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        Sql::Varchar(Some(ast::CharacterLength::IntegerLength { length, .. }))
+        | Sql::CharacterVarying(Some(ast::CharacterLength::IntegerLength { length, .. }))
+        | Sql::CharVarying(Some(ast::CharacterLength::IntegerLength { length, .. })) => {
+            Type::from_sql(data_type)?;
+            let length = ast::Expr::Value(ast::Value::Number(length.to_string(), false).into());
+            let whole = cast(inner.as_ref().clone(), Sql::Text);
+            Some(super::catalog::functions::call("left", vec![whole, length]))
+        }
+        Sql::Char(Some(_)) | Sql::Character(Some(_)) => {
+            return Err(Error::Unsupported(format!("type {data_type} is not supported")));
+        }
+        Sql::Timestamp(Some(digits), _) if *digits < 6 => {
+            return Err(Error::Unsupported(format!("type {data_type} is not supported: times have microseconds")));
+        }
+        _ => None,
+    })
+}
+
+fn number_literal(number: Decimal) -> ast::Expr {
+    let digits = number.to_string();
+    let positive = ast::Expr::Value(ast::Value::Number(digits.trim_start_matches('-').to_owned(), false).into());
+    match digits.starts_with('-') {
+        true => ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: Box::new(positive) },
+        false => positive,
+    }
 }
 
 fn cast_to_catalog_type(name: &str, inner: ast::Expr, whole: ast::Expr, views: &[View]) -> Result<ast::Expr> {

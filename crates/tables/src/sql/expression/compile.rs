@@ -232,8 +232,11 @@ impl Compiler {
 
     fn cast(&mut self, expr: &ast::Expr, to: Type, scope: &Scope) -> Compiled<Typed> {
         let inner = self.compile(expr, scope)?;
-        let undecided = inner.of.is_none();
-        let expression = if to.is_text() { self.as_text(inner, to)? } else { self.decide(inner, to)? };
+        // To a length, it is cut; an assignment would refuse what is too long.
+        let cuts = matches!(to, Type::Varchar(_));
+        let undecided = inner.of.is_none() && !cuts;
+        let uncut = if cuts { Type::Text } else { to };
+        let expression = if to.is_text() { self.as_text(inner, uncut)? } else { self.decide(inner, to)? };
         // A literal has become the type already; a parameter is declared as it.
         let expression = if undecided { expression } else { Expression::Cast(Box::new(expression), to) };
         Ok(Typed { expression, of: Some(to) })

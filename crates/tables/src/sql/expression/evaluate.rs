@@ -120,7 +120,8 @@ impl Comparison {
 }
 
 /// A cast spells truth out, which a client is told with one letter.
-fn printed(value: Value, of: Type) -> Value {
+/// The value as the text that a cast makes of it.
+pub(crate) fn printed(value: Value, of: Type) -> Value {
     match value {
         Value::Null => Value::Null,
         Value::Bool(truth) => Value::text(if truth { "true" } else { "false" }),
