@@ -280,10 +280,6 @@ impl Type {
             Sql::Varchar(length) | Sql::CharacterVarying(length) | Sql::CharVarying(length) => varchar(length)?,
             Sql::Bytea | Sql::Blob(_) => Self::Bytea,
             Sql::Date => Self::Date,
-            Sql::Timestamp(Some(digits), _) if *digits < 6 => {
-                let text = format!("type {sql} is not supported: times have microseconds, write it without ({digits})");
-                return Err(Error::Unsupported(text));
-            }
             Sql::Timestamp(_, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => Self::Timestamp,
             Sql::Timestamp(_, _) => Self::Timestamptz,
             Sql::Uuid => Self::Uuid,

@@ -119,8 +119,7 @@ impl Comparison {
     }
 }
 
-/// A cast spells truth out, which a client is told with one letter.
-/// The value as the text that a cast makes of it.
+/// The value as the text that a cast makes of it: truth is spelled out, which a client is told with one letter.
 pub(crate) fn printed(value: Value, of: Type) -> Value {
     match value {
         Value::Null => Value::Null,
