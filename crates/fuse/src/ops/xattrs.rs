@@ -4,9 +4,12 @@ use super::{Done, Ops};
 use crate::limits::ATTRIBUTE_BYTES_MAX;
 use crate::virtuals::Numbers;
 use crate::who::{Who, as_caller};
-use ballast_types::Ino;
+use ballast_types::{Call, Ino};
 use bytes::{BufMut, Bytes, BytesMut};
 use fuser::Errno;
+
+/// What a program may do whoever runs it.
+const CAPABILITIES: &[u8] = b"security.capability";
 
 impl Ops {
     pub async fn getxattr(&self, who: &Who, ino: Ino, name: &[u8]) -> Done<Bytes> {
@@ -50,6 +53,12 @@ impl Ops {
     pub async fn removexattr(&self, who: &Who, ino: Ino, name: &[u8]) -> Done<()> {
         if Numbers::is_virtual(ino.0) {
             return Err(Errno::EPERM.into());
+        }
+        if name == CAPABILITIES {
+            // The kernel takes it off itself when somebody changes the file, with that caller's rights; and it lets only
+            // who has CAP_SETFCAP ask for it.
+            self.tree.remove_attribute(&Call::internal(), ino, name).await?;
+            return Ok(());
         }
         as_caller!(who, call => self.tree.remove_attribute(&call, ino, name))?;
         Ok(())

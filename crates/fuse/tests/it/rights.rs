@@ -60,6 +60,30 @@ fn a_program_that_is_written_to_loses_its_rights() {
 }
 
 #[test]
+fn a_file_that_anybody_changes_loses_its_capabilities() {
+    on_mount(|world| {
+        mode(world, "", 0o777);
+        let path = c_path(&world.at("program"));
+        let name = c"security.capability";
+        // Version 2, with CAP_SETUID.
+        let value: Vec<u8> = [0x0200_0000u32, 1 << 7, 0, 0, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+        let changes = ["echo true >> program", ": > program", "truncate -s 3 program", "chgrp 61001 program"];
+        for change in changes {
+            fs::write(world.at("program"), "#!/bin/sh\n").expect("it can be written");
+            mode(world, "program", 0o777);
+            chown(world.at("program"), Some(61_000), Some(61_000)).expect("root may");
+            // SAFETY: all pointers are valid for the call, and the length is that of the value.
+            let set = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+            checked(set).expect("root may");
+            assert!(as_user(world, "61001", change), "{change}");
+            // SAFETY: both strings are NUL-terminated, and nothing is written to a buffer of no bytes.
+            let left = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+            assert_eq!(checked(left as i64), Err(libc::ENODATA), "{change}");
+        }
+    });
+}
+
+#[test]
 fn who_may_execute_need_not_be_allowed_to_read() {
     on_mount(|world| {
         fs::copy("/bin/true", world.at("program")).expect("it can be copied");
