@@ -15,6 +15,7 @@
 //! epoch of the writer that made it, so no two writers ever use the same name. A PUT is durable on return.
 //! Cost: one PUT for up to [`limits::SEGMENT_BYTES_MAX`]; one ranged GET for a read.
 
+use crate::bucket::failure;
 use crate::codec::{Reader, put_varint};
 use crate::log::SettledFiles;
 use crate::pointer::{Hold, Place};
@@ -139,7 +140,7 @@ impl Segments {
         let options = PutOptions::from(PutMode::Create);
         // It stays known also when that fails: it may be there all the same, or still come, and is collected then.
         let put = self.store.put_opts(&self.path(place), body, options).await;
-        put.map_err(|error| unavailable("write a segment", error))?;
+        put.map_err(unwritten)?;
         Ok(pointers.into_iter().map(|pointer| Payload { pointer, hold: Some(Arc::clone(&hold) as _) }).collect())
     }
 
@@ -316,6 +317,14 @@ fn unavailable(what: &str, error: object_store::Error) -> Error {
     Error::unavailable(format!("the bucket does not let us {what}"), error)
 }
 
+/// A full disk is told as such. Whatever else it is, it is the bucket's: the caller asked for nothing that could be wrong.
+fn unwritten(error: object_store::Error) -> Error {
+    match failure("write a segment", error) {
+        told @ (Error::Exhausted(_) | Error::Unavailable { .. }) => told,
+        other => Error::unavailable("the bucket does not let us write a segment", other),
+    }
+}
+
 fn place_payloads(place: Place, payloads: &[(u32, Bytes)]) -> Vec<Pointer> {
     let mut offset = MAGIC.len() as u64;
     let place_one = |(crc, payload): &(u32, Bytes)| {
@@ -398,6 +407,21 @@ mod tests {
         bytes[10] ^= 1;
         store.put(&path, bytes.into()).await.unwrap();
         assert!(matches!(segments.read(&payload.pointer).await, Err(Error::Corrupt(_))));
+    }
+
+    #[test]
+    fn a_segment_that_a_full_disk_does_not_take_is_exhaustion_and_all_else_unavailable() {
+        let generic = |kind: std::io::ErrorKind| object_store::Error::Generic {
+            store: "test",
+            source: Box::new(std::io::Error::from(kind)),
+        };
+        assert!(matches!(unwritten(generic(std::io::ErrorKind::StorageFull)), Error::Exhausted(_)));
+        assert!(matches!(unwritten(generic(std::io::ErrorKind::QuotaExceeded)), Error::Exhausted(_)));
+        let exists = object_store::Error::AlreadyExists { path: "s".into(), source: "it is there".into() };
+        let denied = object_store::Error::PermissionDenied { path: "s".into(), source: "no".into() };
+        for other in [generic(std::io::ErrorKind::ConnectionReset), exists, denied] {
+            assert!(matches!(unwritten(other), Error::Unavailable { .. }));
+        }
     }
 
     #[tokio::test]

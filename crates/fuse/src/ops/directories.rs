@@ -4,8 +4,8 @@ use super::{Done, Ops};
 use crate::attributes::file_type;
 use crate::handles::{Directory, Listing, Opened};
 use crate::who::{Who, as_caller};
-use ballast_tree::Access;
-use ballast_types::{Ino, Kind};
+use ballast_tree::{Access, Inode};
+use ballast_types::{Call, Ino, Kind, Name};
 use bytes::Bytes;
 use fuser::{Errno, FileAttr, FileHandle, FileType, INodeNo};
 use parking_lot::Mutex;
@@ -41,7 +41,7 @@ impl Ops {
         let Opened::Directory(directory) = &*opened else { return Err(Errno::ENOTDIR.into()) };
         let listing = self.listing(directory, offset).await?;
         let inode = &directory.inode;
-        let above = inode.parent.as_ref().map_or(inode.ino, |(parent, _)| *parent);
+        let above = if offset < 2 { self.above(inode).await } else { inode.ino };
         for (at, ino, name) in [(1, inode.ino, "."), (2, above, "..")] {
             let name = Bytes::from_static(name.as_bytes());
             if offset < at && !take(Line { ino: INodeNo(ino.0), next: at, kind: FileType::Directory, name }) {
@@ -71,7 +71,14 @@ impl Ops {
         Ok(())
     }
 
-    /// As [`Ops::readdir`], with the attributes of each line; lines that are gone by now are left out.
+    /// Where `..` leads: the directory may have moved since it was opened.
+    async fn above(&self, opened: &Inode) -> Ino {
+        let now = self.tree.inode(opened.ino).await;
+        let parent = now.map_or_else(|_| opened.parent.clone(), |now| now.parent);
+        parent.map_or(opened.ino, |(parent, _)| parent)
+    }
+
+    /// As [`Ops::readdir`], with the attributes of what each name leads to now; names that are gone are left out.
     pub async fn readdirplus(
         &self,
         handle: FileHandle,
@@ -90,25 +97,15 @@ impl Ops {
         .await?;
         let mut taken = false;
         for mut line in lines {
-            let found = match (&line.name[..], line.ino) {
-                (b"." | b"..", _) => self.shown(directory.inode.clone()).await,
-                (_, INodeNo(u64::MAX)) => {
-                    let name = String::from_utf8_lossy(&line.name).into_owned();
-                    self.lookup_virtual_name(&directory.inode, &name).await
-                }
-                (_, ino) => self.getattr(Ino(ino.0)).await,
-            };
-            let attributes = match found {
+            let attributes = match self.line_attributes(&directory.inode, &line).await {
                 Ok(attributes) => attributes,
                 Err(crate::errno::Fault(Errno::ENOENT | Errno::ESTALE)) => continue,
                 // A listing without it would say that it is not there. The kernel asks for the rest, and hears of it.
                 Err(_) if taken => break,
                 Err(error) => return Err(error),
             };
-            if line.ino.0 == u64::MAX {
-                line.ino = attributes.ino;
-            }
-            let number = line.ino;
+            let number = attributes.ino;
+            line.ino = number;
             if !take(line, &attributes) {
                 // The kernel was not told of this one: it will not forget it either.
                 self.forget(number.0, 1);
@@ -119,6 +116,25 @@ impl Ops {
         Ok(())
     }
 
+    /// The kernel makes the line's name lead to the inode that it is told. The listing is older than that: a name that was
+    /// renamed or replaced since would come back. The kernel holds the directory's lock while it asks, so no rename of the
+    /// mount comes between this look and the answer; one of another protocol is told of behind it.
+    async fn line_attributes(&self, directory: &Inode, line: &Line) -> Done<FileAttr> {
+        match (&line.name[..], line.ino) {
+            // Of these the kernel takes the numbers alone.
+            (b"." | b"..", ino) => Ok(FileAttr { ino, ..self.shown(directory.clone()).await? }),
+            (_, INodeNo(u64::MAX)) => {
+                let name = String::from_utf8_lossy(&line.name).into_owned();
+                self.lookup_virtual_name(directory, &name).await
+            }
+            _ => {
+                let name = Name::new(line.name.clone())?;
+                let inode = self.tree.lookup(&Call::internal(), directory.ino, &name).await?;
+                self.shown(inode).await
+            }
+        }
+    }
+
     async fn listing(&self, directory: &Directory, offset: u64) -> Done<Arc<Listing>> {
         let known = directory.listing.lock().clone();
         if let Some(known) = known.filter(|_| offset > 0) {
@@ -127,7 +143,7 @@ impl Ops {
         let listing = match directory.inode.kind {
             Kind::Stream | Kind::Table => Listing::Virtual(self.virtual_entries(&directory.inode).await?),
             // The right to read was checked when it was opened.
-            _ => match self.tree.list(&ballast_types::Call::internal(), directory.inode.ino).await {
+            _ => match self.tree.list(&Call::internal(), directory.inode.ino).await {
                 Ok(entries) => Listing::Real(entries),
                 // It was removed while it was open: it is empty.
                 Err(ballast_tree::Error::Stale(_) | ballast_tree::Error::NotFound(_)) => Listing::Real(Arc::default()),

@@ -1,9 +1,10 @@
 //! Names: directories, links, renames, special files.
 
 use crate::{c_path, checked, errno, on_mount};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 
 #[test]
@@ -40,6 +41,49 @@ fn a_large_directory_is_listed_whole_while_it_is_emptied() {
         }
         assert_eq!(seen, expected);
         assert_eq!(fs::read_dir(&world.path).expect("the root is there").count(), 0);
+    });
+}
+
+#[test]
+fn a_listing_brings_no_name_back_that_was_renamed_or_replaced_since() {
+    on_mount(|world| {
+        fs::create_dir(world.at("d")).expect("directories can be made");
+        fs::create_dir(world.at("away")).expect("directories can be made");
+        fs::create_dir(world.at("d/zz")).expect("directories can be made");
+        for directory in ["d", "away"] {
+            fs::write(world.at(directory).join("mark"), directory).expect("files can be written");
+        }
+        let names: Vec<String> = (0..3000).map(|number| format!("f{number:04}")).collect();
+        let at = |name: &str| world.at("d").join(name);
+        names.iter().for_each(|name| fs::write(at(name), "old").expect("files can be written"));
+        let mut entries = fs::read_dir(world.at("d")).expect("it is there");
+        entries.next().expect("the listing is taken now").expect("it can be listed");
+        let inside = fs::File::open(at("zz")).expect("directories can be opened");
+        fs::rename(at("zz"), world.at("away/zz")).expect("it can be moved");
+        let (mut moved, mut replaced) = (BTreeSet::new(), BTreeMap::new());
+        for pair in names[2000..].chunks(4) {
+            let [moves, stays, ..] = pair else { continue };
+            fs::rename(at(moves), world.at("away").join(moves)).expect("it can be moved");
+            moved.insert(moves.clone());
+            // The old file lives on while somebody has it open.
+            replaced.insert(stays.clone(), fs::File::open(at(stays)).expect("it can be opened"));
+            fs::write(at("new"), "new").expect("files can be written");
+            fs::rename(at("new"), at(stays)).expect("it can be replaced");
+        }
+        let mut seen = 0;
+        for entry in entries {
+            let name = entry.expect("it can be listed").file_name().into_string().expect("the test's names are text");
+            // After a lookup in it, of a name that it does not know yet, the kernel asks for lines with attributes.
+            assert!(!at(&format!("{name}?")).exists());
+            assert!(!(moved.contains(&name) && at(&name).exists()), "{name} was moved away");
+            if replaced.contains_key(&name) {
+                seen += 1;
+                assert_eq!(fs::read_to_string(at(&name)).expect("it is there"), "new", "{name} was replaced");
+            }
+        }
+        assert_eq!(seen, replaced.len());
+        let above = format!("/proc/self/fd/{}/../mark", inside.as_raw_fd());
+        assert_eq!(fs::read_to_string(above).expect("it is there"), "away", "where the directory was moved to");
     });
 }
 
