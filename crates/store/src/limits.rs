@@ -41,8 +41,8 @@ pub const SETTLE_BYTES: usize = SEGMENT_BYTES_MAX;
 /// Rows of one settling transaction: it conflicts with any writer of any of them.
 pub const SETTLE_ROWS: usize = 2048;
 
-/// How often in a row none of the last rows of a file may be moved. A writer that changes one gets in between a few times,
-/// and takes it out of the file by that.
+/// How often in a row none of the last rows of a file may be moved. A writer that changes one gets in between a few
+/// times, and takes it out of the file by that.
 pub const SETTLE_VAIN_MAX: u32 = 100;
 
 /// Rows that settling looks at to tell how much of a file of the log is still used: some 5 ms, and right to a few

@@ -317,7 +317,7 @@ fn unavailable(what: &str, error: object_store::Error) -> Error {
     Error::unavailable(format!("the bucket does not let us {what}"), error)
 }
 
-/// A full disk is told as such. Whatever else it is, it is the bucket's: the caller asked for nothing that could be wrong.
+/// A full disk is told as such. All else is the bucket's fault: the caller asked for nothing that could be wrong.
 fn unwritten(error: object_store::Error) -> Error {
     match failure("write a segment", error) {
         told @ (Error::Exhausted(_) | Error::Unavailable { .. }) => told,

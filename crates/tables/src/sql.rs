@@ -1,8 +1,9 @@
 //! From a statement's text to its answer.
 //!
 //! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what
-//! we evaluate ourselves), [`query`], [`numbers`], [`membership`], [`casts`], [`provider`] and [`engine`] (SELECT through DataFusion),
-//! [`computing`] and [`stopping`] (where it runs and how it ends), [`catalog`] (what clients ask about tables).
+//! we evaluate ourselves), [`query`], [`numbers`], [`membership`], [`casts`], [`checked`], [`provider`] and [`engine`]
+//! (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how it ends), [`catalog`] (what
+//! clients ask about tables).
 
 pub(crate) mod arrow;
 pub(crate) mod casts;

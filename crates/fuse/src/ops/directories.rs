@@ -116,9 +116,9 @@ impl Ops {
         Ok(())
     }
 
-    /// The kernel makes the line's name lead to the inode that it is told. The listing is older than that: a name that was
-    /// renamed or replaced since would come back. The kernel holds the directory's lock while it asks, so no rename of the
-    /// mount comes between this look and the answer; one of another protocol is told of behind it.
+    /// The kernel makes the line's name lead to the inode that it is told. The listing is older than that: a name that
+    /// was renamed or replaced since would come back. The kernel holds the directory's lock while it asks, so no rename
+    /// of the mount comes between this look and the answer; one of another protocol is told of behind it.
     async fn line_attributes(&self, directory: &Inode, line: &Line) -> Done<FileAttr> {
         match (&line.name[..], line.ino) {
             // Of these the kernel takes the numbers alone.

@@ -117,7 +117,7 @@ fn kept(mut value: Vec<u8>, length: isize) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether other machines may share the file system that `directory` is on: all of which it is not known that they do not.
+/// Whether other machines may share the file system that `directory` is on: all that is not known to be of one machine.
 pub(super) fn is_shared(directory: &File) -> io::Result<bool> {
     // SAFETY: all-zero is a value of this plain structure, and the call fills it.
     let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
