@@ -1,9 +1,10 @@
 //! From a statement's text to its answer.
 //!
-//! Reading order: [`depth`] (what is refused unread), [`plan`] (what a statement is turned into), [`expression`] (what
-//! we evaluate ourselves), [`query`], [`numbers`], [`membership`], [`casts`], [`checked`], [`provider`] and [`engine`]
-//! (SELECT through DataFusion), [`computing`] and [`stopping`] (where it runs and how it ends), [`catalog`] (what
-//! clients ask about tables).
+//! Reading order: [`depth`] (what is refused unread), [`dialect`] (the grammar), [`plan`] (what a statement is turned
+//! into), [`expression`] (what we evaluate ourselves), [`query`], [`provider`] and [`engine`] (SELECT through
+//! DataFusion), [`rewrite`], [`numbers`], [`membership`], [`rules`], [`casts`], [`checked`] and [`extremes`] (where that
+//! would answer otherwise than PostgreSQL), [`computing`] and [`stopping`] (where it runs and how it ends), [`catalog`]
+//! (what clients ask about tables).
 
 pub(crate) mod arrow;
 pub(crate) mod casts;
@@ -21,6 +22,7 @@ pub mod plan;
 pub(crate) mod provider;
 pub(crate) mod query;
 pub(crate) mod rewrite;
+pub(crate) mod rules;
 pub(crate) mod stopping;
 
 use crate::{Error, Result, limits};

@@ -5,46 +5,25 @@
 //! our own values, as everything does that is not computed by DataFusion.
 
 use super::arrow;
+use super::rules::{Rule, mapped};
 use crate::value::text;
 use crate::{Error, Type, Value};
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result, ScalarValue, internal_datafusion_err};
+use datafusion::common::{DFSchema, Result, internal_datafusion_err};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
-use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
 
 /// Runs after the rule that makes the types of both sides equal: that one casts too.
-#[derive(Debug)]
-pub(crate) struct CastAsPostgresql;
-
-impl AnalyzerRule for CastAsPostgresql {
-    fn name(&self) -> &str {
-        "cast_as_postgresql"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(in_node)?.data)
-    }
-}
-
-fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let (schema, names) = (merge_schema(&plan.inputs()), NamePreserver::new(&plan));
-    let changed = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let changed = expr.transform_up(|expr| Ok(in_expression(expr, &schema)))?;
-        Ok(changed.update_data(|expr| name.restore(expr)))
-    })?;
-    changed.map_data(LogicalPlan::recompute_schema)
-}
+pub(crate) const CAST_AS_POSTGRESQL: Rule = Rule {
+    name: "cast_as_postgresql",
+    change: |expr, schema| expr.transform_up(|expr| Ok(in_expression(expr, schema))),
+};
 
 fn in_expression(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = expr else { return Transformed::no(expr) };
@@ -102,12 +81,7 @@ impl ScalarUDFImpl for Casting {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let value = args.args.first().ok_or_else(|| internal_datafusion_err!("a cast has no operand"))?;
-        Ok(match value {
-            ColumnarValue::Array(array) => ColumnarValue::Array(self.cast(array)?),
-            ColumnarValue::Scalar(scalar) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&self.cast(&scalar.to_array()?)?, 0)?)
-            }
-        })
+        mapped(value, |array| self.cast(array))
     }
 }
 

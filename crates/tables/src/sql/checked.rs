@@ -7,26 +7,23 @@
 //! Source: "Numeric Types" and "Mathematical Functions and Operators" of PostgreSQL's documentation. There the sum of a
 //! bigint is a numeric; here it is a bigint, and an error where it would not be one.
 
+use super::rules::{Rule, mapped};
 use crate::Error;
 use datafusion::arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, Datum};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_datafusion_err};
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::{AggregateOrderSensitivity, merge_schema};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, BinaryExpr, ColumnarValue, EmitTo, Expr, ExprSchemable, GroupsAccumulator,
-    LogicalPlan, Operator, ReturnFieldArgs, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    Accumulator, AggregateUDFImpl, BinaryExpr, ColumnarValue, EmitTo, Expr, ExprSchemable, GroupsAccumulator, Operator,
+    ReturnFieldArgs, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum;
 use std::sync::Arc;
 
@@ -34,28 +31,8 @@ use std::sync::Arc;
 ///
 /// What is computed of integers becomes one function, however many operators it has: the types of nested functions are
 /// found again for every one of them, by every rule.
-#[derive(Debug)]
-pub(crate) struct CheckNumbers;
-
-impl AnalyzerRule for CheckNumbers {
-    fn name(&self) -> &str {
-        "check_numbers"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(in_node)?.data)
-    }
-}
-
-fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let (schema, names) = (merge_schema(&plan.inputs()), NamePreserver::new(&plan));
-    let changed = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let changed = expr.transform_down(|expr| Ok(in_expression(expr, &schema)))?;
-        Ok(changed.update_data(|expr| name.restore(expr)))
-    })?;
-    changed.map_data(LogicalPlan::recompute_schema)
-}
+pub(crate) const CHECK_NUMBERS: Rule =
+    Rule { name: "check_numbers", change: |expr, schema| expr.transform_down(|expr| Ok(in_expression(expr, schema))) };
 
 fn in_expression(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if step(&expr).is_none() {
@@ -247,11 +224,7 @@ fn check_floats<T: ArrowPrimitiveType>(
 }
 
 fn negated(value: &ColumnarValue, of: &DataType) -> Result<ColumnarValue> {
-    let array = numeric::neg(&*value.to_array(1)?).map_err(|error| told(error, of))?;
-    Ok(match value {
-        ColumnarValue::Array(_) => ColumnarValue::Array(array),
-        ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
-    })
+    mapped(value, |array| Ok(numeric::neg(array).map_err(|error| told(error, of))?))
 }
 
 /// The error with the name of the type that was too small.

@@ -1,7 +1,7 @@
 //! DataFusion, set up once for all queries of a server.
 
-use super::casts::CastAsPostgresql;
-use super::checked::{CheckNumbers, CheckedSum};
+use super::casts::CAST_AS_POSTGRESQL;
+use super::checked::{CHECK_NUMBERS, CheckedSum};
 use super::computing::Computing;
 use super::extremes::{Largest, Smallest};
 use crate::metrics::TablesMetrics;
@@ -47,8 +47,8 @@ impl QueryEngine {
         let rules =
             PhysicalOptimizer::new().rules.into_iter().filter(|rule| !rule.name().starts_with("FilterPushdown"));
         let builder = builder.with_physical_optimizer_rules(rules.collect());
-        let builder = builder.with_analyzer_rule(Arc::new(CastAsPostgresql));
-        let mut template = builder.with_analyzer_rule(Arc::new(CheckNumbers)).build();
+        let builder = builder.with_analyzer_rule(Arc::new(CAST_AS_POSTGRESQL));
+        let mut template = builder.with_analyzer_rule(Arc::new(CHECK_NUMBERS)).build();
         template.register_udaf(Arc::new(AggregateUDF::from(CheckedSum::default())))?;
         template.register_udaf(Arc::new(AggregateUDF::from(Smallest::default())))?;
         template.register_udaf(Arc::new(AggregateUDF::from(Largest::default())))?;

@@ -12,8 +12,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result as Planned, ScalarValue};
 use datafusion::logical_expr::expr::{Between, Case, InList, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast};
 use std::sync::Arc;
 
@@ -23,15 +21,9 @@ pub(crate) fn as_postgresql(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn in_node(plan: LogicalPlan) -> Planned<Transformed<LogicalPlan>> {
-    let (schema, names) = (merge_schema(&plan.inputs()), NamePreserver::new(&plan));
-    let plan = in_union(plan)?;
-    let changed = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let changed =
-            expr.transform_up(|expr| in_expression(expr, &schema)?.transform_data(|expr| uuids(expr, &schema)))?;
-        Ok(changed.update_data(|expr| name.restore(expr)))
-    })?;
-    changed.map_data(LogicalPlan::recompute_schema)
+    super::rules::in_node(in_union(plan)?, |expr, schema| {
+        expr.transform_up(|expr| in_expression(expr, schema)?.transform_data(|expr| uuids(expr, schema)))
+    })
 }
 
 fn in_expression(expr: Expr, schema: &DFSchema) -> Planned<Transformed<Expr>> {
