@@ -175,26 +175,25 @@ impl Store {
     /// Where the volume's log is, or shall be.
     async fn medium(&self, id: VolumeId, root: &Path) -> Result<Medium> {
         let components = &self.components;
-        let objects = Medium::Object { store: Arc::clone(&components.bucket), prefix: root.clone().join("log") };
-        let files = components.local.as_ref().map(|local| Medium::Disk {
-            disk: Arc::clone(&local.disk),
-            directory: local.directory.join(format!("volumes/{id}/log")),
-        });
+        let prefix = root.clone().join("log");
+        let files = |local: &Local| (Arc::clone(&local.disk), local.directory.join(format!("volumes/{id}/log")));
+        let files = components.local.as_ref().map(files);
         let is_shared = components.local.as_ref().is_some_and(|local| local.is_shared);
-        match (log::Kind::of(&objects, files.as_ref(), &components.log).await?, files) {
+        let kind = log::Kind::of(&components.bucket, &prefix, files.clone(), &components.log).await?;
+        match (kind, files) {
             (Some(log::Kind::Files), None) => Err(Error::Invalid(format!(
                 "the log of volume {id} is files, of a bucket in a directory: copy the bucket back into one, and open that"
             ))),
-            (Some(log::Kind::Files), Some(files)) => {
+            (Some(log::Kind::Files), Some((disk, directory))) => {
                 if is_shared {
                     tracing::warn!(
                         "the log is files where other machines may reach them: open it on one machine alone"
                     );
                 }
-                Ok(files)
+                Ok(Medium::Disk { disk, directory })
             }
-            (None, Some(files)) if !is_shared => Ok(files),
-            _ => Ok(objects),
+            (None, Some((disk, directory))) if !is_shared => Ok(Medium::Disk { disk, directory }),
+            _ => Ok(Medium::Object { store: Arc::clone(&components.bucket), prefix }),
         }
     }
 

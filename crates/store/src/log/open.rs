@@ -13,7 +13,9 @@ use super::{DurableGroup, Log, LogListener, Settings, committer};
 use crate::disk::Disk;
 use crate::{Error, Position, Result};
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ pub enum Medium {
     /// Files in a directory of their own, on a disk that every writer reaches through the same kernel.
     Disk { disk: Arc<dyn Disk>, directory: PathBuf },
     /// Objects below a prefix of their own.
-    Object { store: Arc<dyn object_store::ObjectStore>, prefix: Path },
+    Object { store: Arc<dyn ObjectStore>, prefix: Path },
 }
 
 /// What a log is made of. It stays what it began as: rows of the index point into it.
@@ -34,23 +36,26 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of the log that is there, if there is one: files in a directory, which may have been copied into another bucket,
-    /// or objects below the same path. Cost: two listings.
-    pub async fn of(objects: &Medium, files: Option<&Medium>, settings: &Settings) -> Result<Option<Self>> {
-        let Medium::Object { store, prefix } = objects else { return Ok(Some(Self::Files)) };
+    /// Of the log that is there, if there is one: objects below a prefix, where files may have been copied to as well, or
+    /// files in a directory. Cost: two listings, at once, and one of the directory.
+    pub async fn of(
+        store: &Arc<dyn ObjectStore>,
+        prefix: &Path,
+        files: Option<(Arc<dyn Disk>, PathBuf)>,
+        settings: &Settings,
+    ) -> Result<Option<Self>> {
         let mut found = store.list(Some(prefix)).map_ok(|object| object.location);
         // Their names are digits and come before those of files.
-        let objects = found.try_next().await.map_err(listing)?.is_some_and(|path| Objects::parse(&path).is_some());
         let is_file = |path: &Path| path.filename().is_some_and(|name| on_disk::parse_log_name(name).is_some());
         let mut copied = store.list_with_offset(Some(prefix), &prefix.clone().join("log-"));
-        let copied = copied.try_next().await.map_err(listing)?.is_some_and(|object| is_file(&object.location));
-        let here = match files.cloned() {
-            Some(Medium::Disk { disk, directory }) => {
-                let names = move || disk.list(&directory);
-                let names = blocking(settings.drive != super::Drive::Thread, names).await?;
-                names.unwrap_or_default().iter().any(|name| on_disk::parse_log_name(name).is_some())
+        let (first, copied) = futures::try_join!(found.try_next(), copied.try_next()).map_err(listing)?;
+        let objects = first.is_some_and(|path| Objects::parse(&path).is_some());
+        let copied = copied.is_some_and(|object| is_file(&object.location));
+        let here = match files {
+            Some((disk, directory)) => {
+                blocking(settings.drive != super::Drive::Thread, move || has_files(&*disk, &directory)).await??
             }
-            _ => false,
+            None => false,
         };
         match (copied || here, objects) {
             (true, true) => Err(Error::Corrupt(format!("{prefix} has two logs, one of files and one of objects"))),
@@ -58,6 +63,14 @@ impl Kind {
             (false, true) => Ok(Some(Self::Objects)),
             (false, false) => Ok(None),
         }
+    }
+}
+
+fn has_files(disk: &dyn Disk, directory: &std::path::Path) -> Result<bool> {
+    match disk.list(directory) {
+        Ok(names) => Ok(names.iter().any(|name| on_disk::parse_log_name(name).is_some())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(on_disk::io_error("listing", directory, error)),
     }
 }
 

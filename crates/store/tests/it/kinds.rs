@@ -78,3 +78,16 @@ async fn two_logs_of_one_volume_are_damage() -> Result<()> {
     assert!(matches!(refused.downcast_ref(), Some(Error::Corrupt(why)) if why.contains("two logs")), "{refused}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_listed_is_not_one_without_a_log() -> Result<()> {
+    let mut world = World::new(true, 6)?;
+    world.set_local(Some(true));
+    world.block_log()?;
+    let refused = world.open().await.err().expect("there may be a log in it");
+    assert!(
+        matches!(refused.downcast_ref(), Some(Error::Unavailable { what, .. }) if what.contains("listing")),
+        "{refused}"
+    );
+    Ok(())
+}

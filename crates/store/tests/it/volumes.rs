@@ -62,23 +62,36 @@ impl World {
 
     /// Flips a bit in the middle of these bytes where they first lie in the log's files or objects.
     pub async fn damage_log(&self, wanted: &[u8]) -> Result<()> {
-        let middle = wanted.len() / 2;
+        let (place, mut bytes, at) = self.find_in_log(wanted).await?;
+        bytes[at + wanted.len() / 2] ^= 1;
+        match place {
+            Found::File(path) => std::fs::write(path, bytes)?,
+            Found::Object(path) => drop(self.components.bucket.put(&path, bytes.into()).await?),
+        }
+        Ok(())
+    }
+
+    /// Removes the file or object of the log in which these bytes first lie.
+    pub async fn remove_log_with(&self, wanted: &[u8]) -> Result<()> {
+        match self.find_in_log(wanted).await?.0 {
+            Found::File(path) => Ok(std::fs::remove_file(path)?),
+            Found::Object(path) => Ok(self.components.bucket.delete(&path).await?),
+        }
+    }
+
+    /// The file or object of the log in which these bytes first lie, what it holds, and where in it they are.
+    async fn find_in_log(&self, wanted: &[u8]) -> Result<(Found, Vec<u8>, usize)> {
         let find = |bytes: &[u8]| bytes.windows(wanted.len()).position(|found| found == wanted);
-        for entry in walk(self.directory.path())? {
-            let mut bytes = std::fs::read(&entry)?;
+        for path in walk(self.directory.path())? {
+            let bytes = std::fs::read(&path)?;
             if let Some(at) = find(&bytes) {
-                bytes[at + middle] ^= 1;
-                return Ok(std::fs::write(&entry, bytes)?);
+                return Ok((Found::File(path), bytes, at));
             }
         }
-        let bucket = &self.components.bucket;
-        let objects: Vec<_> = bucket.list(Some(&"volumes/0000000000000000/log".into())).try_collect().await?;
-        for object in objects {
-            let mut bytes = bucket.get(&object.location).await?.bytes().await?.to_vec();
+        for path in self.objects("log").await? {
+            let bytes = self.components.bucket.get(&path).await?.bytes().await?.to_vec();
             if let Some(at) = find(&bytes) {
-                bytes[at + middle] ^= 1;
-                bucket.put(&object.location, bytes.into()).await?;
-                return Ok(());
+                return Ok((Found::Object(path), bytes, at));
             }
         }
         anyhow::bail!("no such bytes in the log")
@@ -108,22 +121,6 @@ impl World {
         let files = std::fs::read_dir(self.directory.path().join("volumes/0000000000000000/log"));
         let names = files.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.filter(|name| name.starts_with("log-")).collect()
-    }
-
-    /// Removes the file or object of the log in which these bytes lie.
-    pub async fn remove_log_with(&self, wanted: &[u8]) -> Result<()> {
-        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|found| found == wanted);
-        for path in walk(self.directory.path())? {
-            if has(&std::fs::read(&path)?) {
-                return Ok(std::fs::remove_file(path)?);
-            }
-        }
-        for object in self.objects("log").await? {
-            if has(&self.components.bucket.get(&object).await?.bytes().await?) {
-                return Ok(self.components.bucket.delete(&object).await?);
-            }
-        }
-        anyhow::bail!("no such bytes in the log")
     }
 
     /// The objects of a part of the volume, in the order of their names.
@@ -156,6 +153,13 @@ impl World {
         Ok(std::fs::rename(other.directory.path().join(log), self.directory.path().join(log))?)
     }
 
+    /// Puts a file where the log's directory is, so that it cannot be listed.
+    pub fn block_log(&self) -> Result<()> {
+        let volume = self.directory.path().join("volumes/0000000000000000");
+        std::fs::create_dir_all(&volume)?;
+        Ok(std::fs::write(volume.join("log"), "")?)
+    }
+
     /// Copies the log's files into the bucket, as whoever copies a directory to an object store does.
     pub async fn copy_log_to_bucket(&self) -> Result<()> {
         for path in walk(self.directory.path())? {
@@ -175,6 +179,12 @@ impl World {
     pub async fn open(&self) -> Result<Arc<IndexedVolume>> {
         Ok(Store::new(self.components.clone()).open_volume(VolumeId(0)).await?)
     }
+}
+
+/// A part of the log.
+enum Found {
+    File(PathBuf),
+    Object(object_store::path::Path),
 }
 
 /// All files below a directory.
