@@ -12,11 +12,15 @@ fn name(text: &str) -> Name {
     text.parse().expect("it is a name")
 }
 
-/// Makes a directory past the mount.
 fn make(world: &World, text: &str) -> Ino {
+    make_in(world, Ino::ROOT, text)
+}
+
+/// Makes a directory past the mount.
+pub fn make_in(world: &World, parent: Ino, text: &str) -> Ino {
     let new = NewInode { kind: Kind::Directory, mode: 0o755, rdev: 0, descriptor: Bytes::new() };
     let (tree, name) = (world.tree.clone(), name(text));
-    let made = async move { tree.create(&Call::internal(), Ino::ROOT, &name, new, &|_, _| {}).await };
+    let made = async move { tree.create(&Call::internal(), parent, &name, new, &|_, _| {}).await };
     world.runtime.block_on(made).expect("the name is free").0.ino
 }
 
