@@ -57,6 +57,9 @@ impl Files {
         if end > FILE_BYTES_MAX {
             return Err(Error::TooLarge(end));
         }
+        if how != Allocate::PunchHole {
+            self.inner.volume.check_space()?;
+        }
         let node = self.node(ino).await?;
         self.room(&node).await?;
         let now = self.now();

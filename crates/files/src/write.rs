@@ -22,6 +22,7 @@ impl Files {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.inner.volume.check_space()?;
         let node = self.node(ino).await?;
         self.room(&node).await?;
         self.inner.metrics.written_bytes.inc_by(bytes.len() as u64);

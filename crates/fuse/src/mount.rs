@@ -241,7 +241,7 @@ fn device_of(path: &Path) -> std::io::Result<(u32, u32)> {
     Ok((found.stx_dev_major, found.stx_dev_minor))
 }
 
-/// Blocks of 4 KiB of the file system that holds `path`: all, free, and free for ordinary users.
+/// Blocks of 4 KiB of the file system that holds `path`: all, free, and free for new data.
 pub(crate) fn space(path: &Path) -> Option<(u64, u64, u64)> {
     let text = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
@@ -253,7 +253,8 @@ pub(crate) fn space(path: &Path) -> Option<(u64, u64, u64)> {
         found.assume_init()
     };
     let blocks = |count: u64| count.saturating_mul(found.f_frsize) / 4096;
-    Some((blocks(found.f_blocks), blocks(found.f_bfree), blocks(found.f_bavail)))
+    let kept = ballast_store::kept_bytes(found.f_blocks.saturating_mul(found.f_frsize)) / 4096;
+    Some((blocks(found.f_blocks), blocks(found.f_bfree), blocks(found.f_bavail).saturating_sub(kept)))
 }
 
 #[cfg(test)]

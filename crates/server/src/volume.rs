@@ -62,6 +62,11 @@ pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
     let bucket = move || Bucket::open(&address_owned, &Environment::of_process(), &random);
     let bucket = tokio::task::spawn_blocking(bucket).await.context("open the bucket")?;
     let bucket = bucket.with_context(|| format!("open the bucket {address}"))?;
+    let local = Local::of(&bucket)?;
+    // Before anything is written: a start on a full disk is how people come to remove something.
+    if let Some(local) = &local {
+        local.reserve().give_up_if_full().context("look at the space of the bucket's disk")?;
+    }
     match opener.make {
         true => drop(Superblock::open(&bucket, &*opener.clock, &opener.random).await?),
         false => drop(Superblock::read(&bucket).await?.ok_or_else(missing)?),
@@ -70,7 +75,7 @@ pub async fn open(address: &str, opener: &Opener) -> anyhow::Result<Opened> {
     let lease = Lease::acquire(&bucket, &claim, Arc::clone(&opener.clock), &opener.random).await.map_err(refused)?;
     let store = Store::new(ballast_store::Components {
         bucket: Arc::clone(bucket.store()),
-        local: Local::of(&bucket)?,
+        local,
         clock: Arc::clone(&opener.clock),
         random: opener.random.clone(),
         gate: Arc::new(LeaseGate(lease.guard())),

@@ -31,6 +31,15 @@ pub trait Disk: Send + Sync + std::fmt::Debug + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Of the file system that holds the directory.
+    fn space(&self, directory: &Path) -> io::Result<DiskSpace>;
+}
+
+/// How large a disk is, and how much of it this user may still write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    pub bytes: u64,
+    pub available: u64,
 }
 
 /// Bytes of a page of memory. A write of a part of one that is not in memory reads it from the disk first.

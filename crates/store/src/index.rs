@@ -37,6 +37,7 @@ pub use settle::Settled;
 
 use crate::log::Entrant;
 use crate::pointer::Place;
+use crate::reserve::Reserve;
 use crate::segment::Segments;
 use crate::volume::{Isolation, Read, Room, Scan, SnapshotEntry, Transaction, Volume, VolumeStats};
 use crate::{Batch, Error, KeyRange, Payload, Pointer, Position, Result, Value, limits};
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub cuts: Cuts,
     pub clock: Arc<dyn Clock>,
     pub gate: Arc<dyn Gate>,
+    /// Of the disk below a local bucket.
+    pub reserve: Option<Arc<Reserve>>,
     pub settling: settle::Settling,
     pub combiner: combine::Combiner,
     pub compaction: compaction::Compaction,
@@ -237,6 +240,10 @@ impl Volume for IndexedVolume {
         self.inner.ready().await?;
         self.inner.room(Entrant::Payload).await?;
         Ok(Room(()))
+    }
+
+    fn check_space(&self) -> Result<()> {
+        self.inner.reserve.as_ref().map_or(Ok(()), |reserve| reserve.check())
     }
 
     async fn append_payload(&self, _room: &Room, parts: &[Bytes]) -> Result<Payload> {

@@ -22,6 +22,7 @@ pub mod log;
 pub mod memory;
 pub mod pointer;
 pub mod probe;
+mod reserve;
 mod segment;
 #[cfg(test)]
 mod simulation;
@@ -37,5 +38,6 @@ pub use keys::{KeyRange, Space};
 pub use lease::{Claim, Holder, Lease, LeaseGuard, LeaseState};
 pub use memory::MemoryVolume;
 pub use pointer::{Payload, Pointer, Position, Value};
+pub use reserve::{Reserve, kept_bytes};
 pub use superblock::Superblock;
 pub use volume::{Isolation, Read, Room, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats, ready};

@@ -57,6 +57,19 @@ pub const SETTLED_FILES_OPEN_MAX: usize = 128;
 pub const PACK_ROWS_MAX: usize = 100_000;
 pub const PACK_BYTES_MAX: u64 = 256 << 20;
 
+/// Bytes of a disk that new data may not take, or its share of a small disk: room for what is dirty in memory
+/// (256 MiB), for settling and for the files that the index writes before it removes others.
+pub const DISK_KEPT_BYTES: u64 = 512 << 20;
+pub const DISK_KEPT_SHARE: u64 = 8;
+
+/// Bytes of a disk that the reserve holds back, or its share of a small disk: the first files of a log, what the index
+/// writes of a tail, and the rows of a long removal.
+pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
+pub const DISK_RESERVE_SHARE: u64 = 32;
+
+/// How often it is looked at what a disk has left, while there are writers: in this time they take some 30 MiB.
+pub const DISK_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Rows taken from a scan at a time by background work.
 pub const SCAN_ROWS: usize = 1024;
 

@@ -254,6 +254,11 @@ impl Log {
         self.shared.read_records(file, true).await
     }
 
+    /// Makes a blocking call as the log makes its own.
+    pub(crate) async fn blocking<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        shared::blocking(self.shared.is_inline(), call).await
+    }
+
     /// Condemns, from the oldest on, the files that end at or before `position`, up to one with payload of a
     /// write under way: from now on nothing can hold them. Those condemned, also by earlier calls. The newest
     /// file always stays.

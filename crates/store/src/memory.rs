@@ -29,6 +29,7 @@ struct State {
     durable_rows: Arc<Rows>,
     snapshots: BTreeMap<String, (SnapshotEntry, Arc<Rows>, Arc<Payloads>)>,
     closed: bool,
+    nearly_full: bool,
 }
 
 /// See the module. Clones share one volume.
@@ -60,6 +61,11 @@ impl MemoryVolume {
     /// All rows, for comparison.
     pub fn rows(&self) -> BTreeMap<Bytes, Value> {
         (*self.state.lock().rows).clone()
+    }
+
+    /// Whether it refuses new data from now on, as where the disk has little space left.
+    pub fn set_nearly_full(&self, nearly_full: bool) {
+        self.state.lock().nearly_full = nearly_full;
     }
 
     fn cut_now(&self) -> MemoryCut {
@@ -176,6 +182,13 @@ impl Read for MemoryVolume {
 
 #[async_trait]
 impl Volume for MemoryVolume {
+    fn check_space(&self) -> Result<()> {
+        match self.state.lock().nearly_full {
+            true => Err(Error::Exhausted("the disk is nearly full".into())),
+            false => Ok(()),
+        }
+    }
+
     async fn room(&self) -> Result<Room> {
         self.check()?;
         Ok(Room(()))

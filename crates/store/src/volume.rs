@@ -98,6 +98,12 @@ pub struct Room(pub(crate) ());
 /// One volume, open for reading and writing by this server alone.
 #[async_trait]
 pub trait Volume: Read {
+    /// Refuses while the disk below has little space left. Engines ask before they take new data, and not before what
+    /// may free space or was taken already. Cost: some 50 ns, or now and then one call.
+    fn check_space(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets in a writer of payload: waits while the log is over its budget. Ask once for all payload of a batch, and
     /// before any lock that others hold while they commit: payload that is not committed yet keeps the log from being
     /// emptied, so who brings it must wait for nobody who waits here.

@@ -1,13 +1,14 @@
 //! `cargo xtask crash full`: the disk below the bucket is filled to the last byte under load.
 //!
 //! The server must say so, and acknowledge nothing that is not there once space is free again. After each
-//! filling it is started on the full disk as well: it may refuse, in words, but spoil nothing.
+//! filling it is started on the full disk as well: it may refuse, in words, but spoil nothing. At last Ballast fills
+//! the disk by itself: it must go on, start where no byte is left, and give space back when something is removed.
 
 use super::dice::Dice;
 use super::writers::Writers;
 use crate::program::{Program, deadline, past, pause};
 use crate::report::Outcome;
-use crate::served::Place;
+use crate::served::{Place, Served};
 use crate::test;
 use anyhow::Context;
 use std::io::Write;
@@ -23,6 +24,9 @@ const FILLS_PER_GENERATION: u32 = 5;
 
 /// The longest time under load before the disk is filled, in milliseconds.
 const LOAD_MS_MAX: u64 = 1500;
+
+/// Of each file with which Ballast fills the disk.
+const OWN_FILE_BYTES: usize = 4 << 20;
 
 /// What a server says whose log cannot go on.
 const LOG_STOPPED: &str = "the log has stopped";
@@ -67,6 +71,10 @@ pub fn fill(fills: u32, dice: &mut Dice, keep: Option<&Path>) -> anyhow::Result<
             count(&format!("what was acknowledged is there: {}", writers.progress()), &writers.check(&served, &place)?);
         }
         if fill == fills {
+            let served = match place.mount.clone() {
+                Some(mount) => by_itself(&mut place, served, &disk, &mount.join("own"), &mut count)?,
+                None => served,
+            };
             served.stop()?;
             let (clean, said) = place.fsck()?;
             count("fsck finds nothing", if clean { &[] } else { std::slice::from_ref(&said) });
@@ -104,6 +112,55 @@ pub fn fill(fills: u32, dice: &mut Dice, keep: Option<&Path>) -> anyhow::Result<
         disk.clear()?;
     }
     Ok(Outcome::Counted { passed, failed })
+}
+
+/// Files fill the disk, others take the rest while the server is down, and the files are removed. The server that runs then.
+fn by_itself(
+    place: &mut Place,
+    mut served: Served,
+    disk: &Disk,
+    directory: &Path,
+    count: &mut dyn FnMut(&str, &[String]),
+) -> anyhow::Result<Served> {
+    std::fs::create_dir_all(directory)?;
+    let write = |number: u64| -> std::io::Result<()> {
+        let mut file = std::fs::File::create(directory.join(number.to_string()))?;
+        file.write_all(&vec![number as u8; OWN_FILE_BYTES])?;
+        file.sync_all()
+    };
+    let refused_as_full = |written: std::io::Result<()>| match written {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => Vec::new(),
+        other => vec![format!("{other:?}")],
+    };
+    let (mut files, mut refused) = (0, Ok(()));
+    while refused.is_ok() && files < DISK_BYTES / OWN_FILE_BYTES as u64 {
+        refused = write(files);
+        files += u64::from(refused.is_ok());
+    }
+    count(&format!("after {files} files writers hear that there is no space"), &refused_as_full(refused));
+    let goes_on = if served.is_running()? { Vec::new() } else { vec!["it has ended".to_owned()] };
+    count("and the server goes on", &goes_on);
+    served.kill()?;
+    disk.fill()?;
+    served = place.start().context("start on a disk without a free byte")?;
+    let mut damaged = Vec::new();
+    for number in 0..files {
+        let whole = std::fs::read(directory.join(number.to_string()))?.iter().eq(&vec![number as u8; OWN_FILE_BYTES]);
+        damaged.extend((!whole).then(|| format!("file {number}")));
+    }
+    count("it starts on a disk without a free byte, and has all files", &damaged);
+    count("writers hear it there as well", &refused_as_full(write(files)));
+    std::fs::remove_dir_all(directory)?;
+    let (end, mut written) = (deadline(GO_ON_LIMIT), Err(std::io::ErrorKind::StorageFull.into()));
+    while written.is_err() && !past(end) {
+        pause(Duration::from_millis(500));
+        written = std::fs::create_dir_all(directory).and_then(|()| write(0));
+    }
+    count(
+        "once they are removed, there is space",
+        &written.err().map(|error| error.to_string()).into_iter().collect::<Vec<_>>(),
+    );
+    Ok(served)
 }
 
 fn names_the_cause(text: &str) -> bool {

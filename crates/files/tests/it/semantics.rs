@@ -107,6 +107,22 @@ async fn a_failed_flush_is_told_to_every_handle_once_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_new_data_and_what_it_has_taken() {
+    let world = World::new().await;
+    let file = world.create("f").await;
+    world.write(file, 0, "taken before").await;
+    world.volume.set_nearly_full(true);
+    let refused = |done: Result<(), Error>| matches!(done, Err(Error::Store(ballast_store::Error::Exhausted(_))));
+    assert!(refused(world.files.write(&root(), file, 12, "more".into()).await));
+    assert!(refused(world.files.fallocate(&root(), file, 0, 100, Allocate::Extend).await));
+    world.files.fallocate(&root(), file, 0, 5, Allocate::PunchHole).await.expect("it frees space");
+    world.files.truncate(&root(), file, 8).await.expect("it frees space");
+    world.sync(file).await;
+    let world = world.crash().await;
+    assert_eq!(world.read(file, 0, 100).await, b"\0\0\0\0\0 be");
+}
+
+#[tokio::test]
 async fn an_open_file_keeps_its_content_when_its_last_name_goes() {
     let world = World::new().await;
     let file = world.create("f").await;

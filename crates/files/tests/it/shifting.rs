@@ -34,6 +34,11 @@ impl ShiftingVolume {
         self.full.store(full, Ordering::SeqCst);
     }
 
+    /// Whether it refuses new data.
+    pub fn set_nearly_full(&self, nearly_full: bool) {
+        self.memory.set_nearly_full(nearly_full);
+    }
+
     /// Commits wait until this is dropped.
     pub async fn hold_commits(&self) -> OwnedRwLockWriteGuard<()> {
         Arc::clone(&self.commits).write_owned().await
@@ -92,6 +97,10 @@ impl Read for ShiftingVolume {
 
 #[async_trait]
 impl Volume for ShiftingVolume {
+    fn check_space(&self) -> Result<()> {
+        self.memory.check_space()
+    }
+
     async fn room(&self) -> Result<Room> {
         self.memory.room().await
     }

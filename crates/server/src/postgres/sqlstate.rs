@@ -59,7 +59,7 @@ fn of_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Conflict => "40001",
         ErrorKind::Invalid => "22023",
         ErrorKind::Denied => "42501",
-        ErrorKind::Exhausted => "53000",
+        ErrorKind::Exhausted => "53100",
         ErrorKind::Unavailable => "57P03",
         ErrorKind::Fenced => "57P01",
         ErrorKind::Corrupt => "XX001",

@@ -21,6 +21,7 @@ mod tests;
 mod upload;
 mod walk;
 
+pub(crate) use names::OWN;
 pub(crate) use system::try_lock;
 
 use crate::limits;

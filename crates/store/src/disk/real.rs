@@ -1,10 +1,12 @@
 //! The machine's file system.
 
-use super::{Disk, DiskFile, Fill, Names};
+use super::{Disk, DiskFile, DiskSpace, Fill, Names};
 use crate::limits;
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +68,18 @@ impl Disk for RealDisk {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         File::open(path)?.sync_all()
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<DiskSpace> {
+        let path = CString::new(directory.as_os_str().as_bytes())?;
+        // SAFETY: all-zero is a value of this plain structure, and the call fills it.
+        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the name is zero-terminated, and both live over the call.
+        if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(DiskSpace { bytes: bytes(found.f_blocks), available: bytes(found.f_bavail) })
     }
 }
 

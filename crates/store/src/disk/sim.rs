@@ -5,7 +5,7 @@
 //! lost, or torn into garbage; changes of names since the last `sync_directory` survive up to an arbitrary
 //! one. Everything is decided by the seed, so a run replays exactly.
 
-use super::{Disk, DiskFile, Fill, Names};
+use super::{Disk, DiskFile, DiskSpace, Fill, Names};
 use ballast_runtime::Random;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -262,9 +262,12 @@ impl SimState {
         self.unsynced_names.push(change);
     }
 
+    fn used(&self) -> u64 {
+        self.names.values().map(|content| content.lock().visible.len() as u64).sum()
+    }
+
     fn is_full(&self, more: u64) -> bool {
-        let used: u64 = self.names.values().map(|content| content.lock().visible.len() as u64).sum();
-        self.faults.capacity_bytes > 0 && used + more > self.faults.capacity_bytes
+        self.faults.capacity_bytes > 0 && self.used() + more > self.faults.capacity_bytes
     }
 }
 
@@ -296,6 +299,15 @@ impl Disk for SimDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         Ok(self.call()?.names.contains_key(path))
+    }
+
+    fn space(&self, _directory: &Path) -> io::Result<DiskSpace> {
+        let state = self.call()?;
+        Ok(match state.faults.capacity_bytes {
+            // Of an endless disk no share is kept.
+            0 => DiskSpace { bytes: 0, available: u64::MAX },
+            bytes => DiskSpace { bytes, available: bytes.saturating_sub(state.used()) },
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

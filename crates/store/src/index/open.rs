@@ -9,8 +9,9 @@ use super::wal::{LogInit, Shared};
 use super::{IndexedVolume, Inner, index_error, settle};
 use crate::disk::{Disk, RealDisk};
 use crate::log::{self, LogFile, Medium};
+use crate::reserve::Reserve;
 use crate::segment::Segments;
-use crate::{Bucket, Error, Result, limits};
+use crate::{Bucket, Error, Result, bucket, limits};
 use ballast_runtime::{Clock, Random};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -64,20 +65,32 @@ pub struct Components {
 /// The directory of a `file://` bucket, and the disk that it is on.
 #[derive(Clone)]
 pub struct Local {
-    pub disk: Arc<dyn Disk>,
-    pub directory: PathBuf,
-    /// Other machines may reach it. A log of files is fenced within one kernel, so here a new log is objects.
-    pub is_shared: bool,
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    is_shared: bool,
+    reserve: Arc<Reserve>,
 }
 
 impl Local {
+    /// `is_shared`: other machines may reach it. A log of files is fenced within one kernel, so there a new log is objects.
+    pub fn new(disk: Arc<dyn Disk>, directory: PathBuf, is_shared: bool) -> Self {
+        let path = directory.join(bucket::local::OWN).join("reserve");
+        let reserve = Arc::new(Reserve::new(Arc::clone(&disk), directory.clone(), path));
+        Self { disk, directory, is_shared, reserve }
+    }
+
     /// `None` if the bucket is no directory.
     pub fn of(bucket: &Bucket) -> Result<Option<Self>> {
         let Some(local) = bucket.local() else { return Ok(None) };
         let is_shared = local.is_shared();
         let is_shared =
             is_shared.map_err(|error| Error::unavailable("could not look at the bucket's file system", error))?;
-        Ok(Some(Self { disk: Arc::new(RealDisk), directory: local.directory().to_owned(), is_shared }))
+        Ok(Some(Self::new(Arc::new(RealDisk), local.directory().to_owned(), is_shared)))
+    }
+
+    /// What is kept free of the disk.
+    pub fn reserve(&self) -> &Arc<Reserve> {
+        &self.reserve
     }
 }
 
@@ -164,6 +177,7 @@ impl Store {
             cuts: Cuts::default(),
             clock: Arc::clone(&components.clock),
             gate: Arc::clone(&components.gate),
+            reserve: components.local.as_ref().map(|local| Arc::clone(&local.reserve)),
             settling: settle::Settling::new(unread, &components.log),
             combiner: Default::default(),
             compaction: Default::default(),
@@ -210,7 +224,8 @@ impl Store {
                 Medium::Object { .. } => limits::TAIL_OBJECTS_MAX,
             };
             let shared = Arc::new(Shared::new(components.log.tail_bytes_max, groups_max));
-            let (settings, log) = (components.log.clone(), Arc::clone(&shared));
+            let reserve = components.local.as_ref().map(|local| Arc::clone(&local.reserve));
+            let (settings, log) = (log::Settings { reserve, ..components.log.clone() }, Arc::clone(&shared));
             let init = LogInit { medium: medium.clone(), settings, shared: log };
             let built = Db::builder(index.clone(), Arc::clone(&self.index) as _)
                 .with_settings(index_settings())
@@ -328,6 +343,9 @@ async fn background(inner: std::sync::Weak<Inner>, stopped: tokio_util::sync::Ca
 async fn work(inner: &Arc<Inner>, place: &IndexPlace, sweep: bool) {
     if inner.check().is_err() {
         return;
+    }
+    if let Some(reserve) = inner.reserve.clone() {
+        report("keeping a reserve of the disk", inner.log().blocking(move || reserve.tend()).await.flatten());
     }
     // What was frozen but not yet written when the last server died is replayed, and nobody may write for long.
     if inner.shared.tail_is_full() {

@@ -124,7 +124,16 @@ impl Maker {
     /// Makes a file that holds its header and else zeros, durably.
     fn make(&self, id: FileId, fill: Fill) -> Result<Arc<dyn DiskFile>> {
         let path = self.path(id);
-        self.try_make(&path, id, fill).map_err(|error| io_error("making", &path, error))
+        let made = self.try_make(&path, id, fill).or_else(|error| {
+            let given_up =
+                disk::is_full(&error) && self.settings.reserve.as_ref().is_some_and(|reserve| reserve.give_up());
+            if !given_up {
+                return Err(error);
+            }
+            self.disk.remove(&path)?;
+            self.try_make(&path, id, fill)
+        });
+        made.map_err(|error| io_error("making", &path, error))
     }
 
     fn try_make(&self, path: &Path, id: FileId, fill: Fill) -> io::Result<Arc<dyn DiskFile>> {

@@ -1,7 +1,9 @@
 //! What a log may be told.
 
 use crate::limits;
+use crate::reserve::Reserve;
 use ballast_runtime::Random;
+use std::sync::Arc;
 
 /// Who runs the committer of the disk log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Settings {
     pub tail_bytes_max: u64,
     pub settle_bytes: u64,
     pub drive: Drive,
+    /// Of the disk: given up where a file cannot be made for lack of space.
+    pub reserve: Option<Arc<Reserve>>,
     /// Gives the writer its nonce.
     pub random: Random,
     /// A planted bug, which the simulation must find.
@@ -50,6 +54,7 @@ impl Default for Settings {
             tail_bytes_max: limits::TAIL_BYTES_MAX,
             settle_bytes: limits::SETTLE_LOG_BYTES,
             drive: Drive::Thread,
+            reserve: None,
             random: Random::from_system(),
             #[cfg(test)]
             mutant: None,

@@ -109,7 +109,7 @@ impl World {
         let disk = self.disk.clone().map(|disk| Arc::new(disk) as Arc<dyn Disk>);
         let components = Components {
             bucket: Arc::new(self.bucket.clone()),
-            local: disk.map(|disk| Local { disk, directory: PathBuf::from("/bucket"), is_shared: false }),
+            local: disk.map(|disk| Local::new(disk, PathBuf::from("/bucket"), false)),
             clock: Arc::new(self.clock),
             random,
             gate: Arc::new(Unshared),

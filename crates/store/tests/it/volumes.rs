@@ -40,7 +40,7 @@ impl World {
         let lease = Arc::<Lease>::default();
         let components = Components {
             bucket: Arc::new(InMemory::new()),
-            local: log_in_files.then(|| Local { disk, directory: directory.path().to_owned(), is_shared: false }),
+            local: log_in_files.then(|| Local::new(disk, directory.path().to_owned(), false)),
             clock: Arc::new(SystemClock),
             random: Random::from_seed(seed),
             gate: Arc::<Lease>::clone(&lease),
@@ -111,8 +111,7 @@ impl World {
 
     /// Where the log's files may lie, if they may, and whether other machines reach it; the same bucket.
     pub fn set_local(&mut self, is_shared: Option<bool>) {
-        let local =
-            |is_shared| Local { disk: Arc::new(RealDisk), directory: self.directory.path().to_owned(), is_shared };
+        let local = |is_shared| Local::new(Arc::new(RealDisk), self.directory.path().to_owned(), is_shared);
         self.components.local = is_shared.map(local);
     }
 

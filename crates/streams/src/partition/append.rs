@@ -103,7 +103,11 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
     let mut placed: Vec<Placed> = Vec::with_capacity(work.len());
     let mut batch = Batch::new();
     // Before any writer's lock: whoever holds one must not wait for room.
-    let room = match inner.volume.room().await {
+    let room = async {
+        inner.volume.check_space()?;
+        inner.volume.room().await
+    };
+    let room = match room.await {
         Ok(room) => room,
         Err(error) => {
             work.iter().for_each(|work| results[work.index] = Err(error.clone().into()));

@@ -323,3 +323,17 @@ async fn a_small_batch_does_not_keep_the_large_request_that_brought_it() {
         batches(&fetched);
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_records_and_lets_them_be_deleted() {
+    let world = World::new().await;
+    let id = id(&world.stream("s", 1).await, 0);
+    world.append(id, &BatchBuilder::new().records(3)).await.unwrap();
+    world.volume.set_nearly_full(true);
+    let refused = world.append(id, &BatchBuilder::new()).await;
+    assert!(matches!(refused, Err(Error::Store(ballast_store::Error::Exhausted(_)))));
+    assert_eq!(batches(&world.fetch(id, 0, 1 << 20).await.unwrap()), [(0, 3)]);
+    assert_eq!(world.streams.delete_records(id, Some(3)).await.unwrap(), 3);
+    world.volume.set_nearly_full(false);
+    assert_eq!(world.append(id, &BatchBuilder::new()).await.unwrap().base_offset, 3);
+}

@@ -303,6 +303,7 @@ impl Session {
     }
 
     async fn flush_copy(&mut self, copy: &mut CopyIn) -> Result<()> {
+        self.tables.0.volume.check_space()?;
         let reading = self.present();
         let mut changes = Changes::default();
         copy.gathered_bytes = 0;

@@ -55,6 +55,9 @@ impl Session {
         };
         self.refuse_if_read_only(verb)?;
         self.enter(view, right).await?;
+        if !matches!(plan, Plan::Delete(_)) {
+            self.tables.0.volume.check_space()?;
+        }
         let outcome = if self.transaction.is_some() {
             let written = Box::pin(self.write_in_transaction(plan, types, parameters)).await;
             // Unless all it tells is how many rows are the transaction's own.

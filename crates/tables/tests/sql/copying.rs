@@ -124,3 +124,21 @@ async fn long_lines_are_written_before_a_thousand_are_gathered() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_rows_and_lets_them_be_deleted() {
+    let database = Database::new().await;
+    let mut client = database.session();
+    client.run("CREATE TABLE t (id int PRIMARY KEY, n int)").await;
+    client.run("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").await;
+    database.volume.set_nearly_full(true);
+    let refused = |error| matches!(error, Error::Store(ballast_store::Error::Exhausted(_)));
+    for sql in ["INSERT INTO t VALUES (4, 4)", "UPDATE t SET n = 9 WHERE id = 1", "UPDATE t SET n = n + 1"] {
+        assert!(refused(client.fails(sql).await), "{sql}");
+    }
+    assert!(refused(copy_in(&mut client, "COPY t FROM STDIN", &[b"5\t5\n"]).await.expect_err("there is no space")));
+    assert_eq!(client.run("DELETE FROM t WHERE id = 1").await, ["DELETE 1"]);
+    assert_eq!(client.run("DELETE FROM t WHERE n > 2").await, ["DELETE 1"]);
+    database.volume.set_nearly_full(false);
+    assert_eq!(client.run("UPDATE t SET n = n + 1").await, ["UPDATE 1"]);
+}

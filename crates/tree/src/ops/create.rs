@@ -41,6 +41,7 @@ pub async fn create(
     rows: &(dyn Fn(&Inode, &mut Batch) + Send + Sync),
 ) -> Result<(Inode, Position)> {
     check_new(call, &new)?;
+    tree.volume.check_space()?;
     let mut edit = Edit::begin(tree, call.request, &[parent]).await;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::SEARCH)?;
@@ -95,6 +96,7 @@ pub async fn create_unnamed(
     new: NewInode,
 ) -> Result<(Inode, Pin, Position)> {
     check_new(call, &new)?;
+    tree.volume.check_space()?;
     if new.kind.looks_like_directory() {
         return Err(Error::Invalid(format!("a {} needs a name", new.kind)));
     }

@@ -154,6 +154,23 @@ async fn a_failed_commit_changes_nothing_that_anybody_sees() {
 }
 
 #[tokio::test]
+async fn nothing_new_is_made_on_a_disk_that_is_nearly_full() {
+    promise("On a disk that is nearly full nothing new is made, and what there is can be read, changed and removed.");
+    let volume = Shaken::steady(&MemoryVolume::new());
+    let tree = open(&volume, 1 << 20).await;
+    let directory = filled(&tree, 3).await;
+    let (first, renamed, call) = (name("file-00000"), name("renamed"), root());
+    volume.inner.set_nearly_full(true);
+    let made = tree.create(&call, directory, &name("new"), new(Kind::File, 0o644), &|_, _| {}).await;
+    assert!(matches!(made, Err(Error::Store(ballast_store::Error::Exhausted(_)))));
+    tree.rename(&call, (directory, &first), (directory, &renamed), Rename::Replace).await.unwrap();
+    tree.unlink(&call, directory, &renamed).await.unwrap();
+    assert_eq!(tree.list(&call, directory).await.unwrap().len(), 2);
+    volume.inner.set_nearly_full(false);
+    tree.create(&call, directory, &name("new"), new(Kind::File, 0o644), &|_, _| {}).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_volume_that_is_lost_answers_nothing_from_the_caches() {
     promise("A server that lost its volume answers nothing from its caches.");
     let memory = MemoryVolume::new();

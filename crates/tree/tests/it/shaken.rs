@@ -71,6 +71,10 @@ impl Volume for Shaken {
         self.inner.room().await
     }
 
+    fn check_space(&self) -> Result<()> {
+        self.inner.check_space()
+    }
+
     async fn append_payload(&self, room: &Room, parts: &[Bytes]) -> Result<Payload> {
         self.inner.append_payload(room, parts).await
     }

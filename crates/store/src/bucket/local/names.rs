@@ -8,7 +8,7 @@ use object_store::path::Path as Location;
 use std::path::{Path, PathBuf};
 
 /// The store's own directory: temporaries, locks. Never listed, never named by an object.
-pub(super) const OWN: &str = ".ballast";
+pub(crate) const OWN: &str = ".ballast";
 
 /// Bytes of one part: what Linux file systems take.
 const PART_BYTES_MAX: usize = 255;

@@ -274,11 +274,7 @@ fn bucket(directory: &Path, random: &Random) -> Result<Bucket> {
 fn components(directory: &Path, log: Log, bucket: &Bucket, gate: Arc<dyn Gate>, random: Random) -> Components {
     Components {
         bucket: Arc::clone(bucket.store()),
-        local: (log == Log::Files).then(|| Local {
-            disk: Arc::new(RealDisk),
-            directory: directory.to_owned(),
-            is_shared: false,
-        }),
+        local: (log == Log::Files).then(|| Local::new(Arc::new(RealDisk), directory.to_owned(), false)),
         clock: Arc::new(SystemClock),
         gate,
         log: log::Settings {
