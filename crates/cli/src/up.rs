@@ -7,6 +7,7 @@ mod live;
 
 use crate::output;
 use address::{Address, bind};
+use anyhow::Context as _;
 use ballast_runtime::telemetry::{Metrics, init_logging};
 use ballast_runtime::{Clock, Random, Shutdown, SystemClock};
 use ballast_server::{Components, Identity, Listeners, Server, Settings};
@@ -115,7 +116,7 @@ async fn serve(arguments: Arguments, clock: Arc<SystemClock>, started: i64) -> a
     failed.map_or(stopped, Err)
 }
 
-/// The metrics of a server that keeps nothing, for their reference page.
+/// The metrics of a server over a bucket of its own, for their reference page.
 pub async fn metrics() -> anyhow::Result<String> {
     let any = Address::At(([127, 0, 0, 1], 0).into());
     let listeners = Listeners {
@@ -126,7 +127,9 @@ pub async fn metrics() -> anyhow::Result<String> {
     let (clock, shutdown) = (Arc::new(SystemClock), Shutdown::new());
     let (random, metrics) = (Random::from_system(), Metrics::default());
     let components = Components { clock, random, metrics, shutdown, listeners };
-    let (bucket, identity) = (ballast_server::volume::MEMORY.to_owned(), Identity::of_this_process());
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().to_str().context("the directory for temporary files has no name in UTF-8")?;
+    let (bucket, identity) = (defaults::bucket_from(path)?, Identity::of_this_process());
     let settings = Settings { bucket, mount: None, take_over: false, snapshot: None, identity };
     let server = Server::start(settings, components, 0).await?;
     let metrics = server.metrics();

@@ -4,6 +4,7 @@
 //! and survive a kill; without one they are in memory.
 
 use ballast_kafka::{Kafka, Settings};
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Random, Shutdown, SystemClock};
 use ballast_store::{Bucket, Components, Local, MemoryVolume, Store, Unshared, Volume, VolumeId, bucket};
 use ballast_streams::{Config, Streams};
@@ -49,6 +50,6 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     });
-    Kafka::serve(listener, streams, settings, Shutdown::new()).await;
+    Kafka::serve(listener, streams, settings, &Metrics::default(), Shutdown::new()).await;
     Ok(())
 }

@@ -14,6 +14,7 @@ mod codes;
 mod connection;
 mod frame;
 pub mod limits;
+mod metrics;
 mod reply;
 mod server;
 mod shape;

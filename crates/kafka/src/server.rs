@@ -1,8 +1,10 @@
 //! The listener.
 
+use crate::metrics::KafkaMetrics;
 use crate::{connection, limits};
 use ballast_runtime::Shutdown;
 use ballast_runtime::memory::Budget;
+use ballast_runtime::telemetry::Metrics;
 use ballast_streams::Streams;
 use ballast_types::Call;
 use std::net::SocketAddr;
@@ -49,43 +51,56 @@ pub(crate) struct Broker {
     pub settings: Settings,
     /// For large requests.
     pub memory: Budget,
+    pub metrics: KafkaMetrics,
 }
 
 /// Kafka's protocol over the streams of a volume.
 pub struct Kafka;
 
 impl Kafka {
-    /// Serves until the shutdown begins; then lets the connections finish what they have started.
-    pub async fn serve(listener: TcpListener, streams: Streams, settings: Settings, shutdown: Shutdown) {
-        let broker = Arc::new(Broker { streams, settings, memory: Budget::new(limits::LARGE_BYTES_MAX) });
-        let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
-        let connections = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = shutdown.begun() => break,
-            };
-            let (socket, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: those in use must be given back first.
-                    tracing::warn!(%error, "a Kafka connection cannot be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::warn!(%peer, "there are too many Kafka connections");
-                continue;
-            };
-            let (broker, shutdown) = (Arc::clone(&broker), shutdown.clone());
-            connections.spawn(async move {
-                connection::run(broker, socket, peer, shutdown).await;
-                drop(place);
-            });
-        }
-        connections.close();
-        // Those that are still busy then are cut off by the end of the process.
-        let _ = tokio::time::timeout(limits::DRAIN_MAX, connections.wait()).await;
+    /// Serves until the shutdown begins; then lets the connections finish what they have started. Counts from now on.
+    pub fn serve(
+        listener: TcpListener,
+        streams: Streams,
+        settings: Settings,
+        metrics: &Metrics,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (memory, metrics) = (Budget::new(limits::LARGE_BYTES_MAX), KafkaMetrics::register(metrics));
+        accept(listener, Arc::new(Broker { streams, settings, memory, metrics }), shutdown)
     }
+}
+
+async fn accept(listener: TcpListener, broker: Arc<Broker>, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.begun() => break,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: those in use must be given back first.
+                tracing::warn!(%error, "a Kafka connection cannot be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(%peer, "there are too many Kafka connections");
+            continue;
+        };
+        let (broker, shutdown) = (Arc::clone(&broker), shutdown.clone());
+        connections.spawn(async move {
+            broker.metrics.connections.inc();
+            connection::run(Arc::clone(&broker), socket, peer, shutdown).await;
+            broker.metrics.connections.dec();
+            drop(place);
+        });
+    }
+    connections.close();
+    // Those that are still busy then are cut off by the end of the process.
+    let _ = tokio::time::timeout(limits::DRAIN_MAX, connections.wait()).await;
 }

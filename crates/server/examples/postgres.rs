@@ -4,6 +4,7 @@
 //! `psql -h 127.0.0.1 -p 5433`. Nothing is kept.
 
 use anyhow::Context;
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Random, Shutdown, SystemClock};
 use ballast_server::postgres;
 use ballast_store::{MemoryVolume, Volume};
@@ -35,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let settings = postgres::Settings::new(Caller::root());
     tokio::select! {
-        () = postgres::serve(listener, tables, Random::from_system(), settings, shutdown) => {}
+        () = postgres::serve(listener, tables, Random::from_system(), settings, &Metrics::default(), shutdown) => {}
         () = reaping => {}
         _ = tokio::signal::ctrl_c() => {}
     }

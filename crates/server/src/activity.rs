@@ -19,11 +19,7 @@ const KINDS: [Kind; 3] = [
         &["ballast_streams_appends_total", "ballast_streams_fetches_total"],
         &["ballast_streams_appended_bytes_total", "ballast_streams_fetched_bytes_total"],
     ),
-    (
-        "tables",
-        &["ballast_tables_commits_total", "ballast_tables_queries_total"],
-        &["ballast_tables_read_bytes_total", "ballast_tables_written_bytes_total"],
-    ),
+    ("tables", &["ballast_tables_statement_seconds_count"], &["ballast_tables_written_bytes_total"]),
 ];
 
 /// The activity of each kind that has counters in `metrics`, a text in the Prometheus format.

@@ -56,6 +56,7 @@ impl Engines {
         let config = ballast_streams::Config { tail_bytes: budget.streams_tail_bytes, ..Default::default() };
         let streams =
             Streams::new(Arc::clone(volume), tree.clone(), Arc::clone(clock), components.random.clone(), config);
+        streams.register_metrics(&components.metrics);
         let settings = ballast_tables::Settings { query_memory_bytes: budget.tables_query_bytes, ..Default::default() };
         let (volume, random) = (Arc::clone(volume), components.random.clone());
         let tables = Tables::new(volume, tree.clone(), Arc::clone(clock), random, settings)?;

@@ -12,6 +12,7 @@ mod table;
 pub mod tree;
 pub mod usage;
 
+use crate::metrics::HttpMetrics;
 use crate::{Engines, Settings, limits};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -28,6 +29,7 @@ pub struct State {
     pub engines: Engines,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    pub counted: HttpMetrics,
     pub settings: Settings,
     pub listeners: Listeners,
     /// Nanoseconds since the epoch at which the process began.
@@ -63,6 +65,6 @@ pub fn router(state: Arc<State>) -> Router {
         .fallback(failure::no_such_route)
         .method_not_allowed_fallback(failure::no_such_method)
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn(guard::check))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), guard::check))
         .with_state(state)
 }

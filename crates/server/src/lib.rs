@@ -16,6 +16,7 @@ pub mod engines;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod metrics;
 mod mount;
 pub mod postgres;
 pub mod server;

@@ -20,10 +20,12 @@ mod sqlstate;
 mod startup;
 mod wire;
 
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Random, Shutdown};
 use ballast_tables::Tables;
 pub use ballast_tables::limits::STACK_BYTES;
 use ballast_types::Caller;
+use prometheus_client::metrics::gauge::Gauge;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -50,28 +52,46 @@ struct Shared {
     cancel: cancel::Registry,
     /// Memory for large messages, in KiB.
     large: Arc<Semaphore>,
+    /// Connections that are open.
+    open: Gauge,
     shutdown: Shutdown,
 }
 
-/// Serves until the shutdown begins; then every connection ends behind the statement that it runs.
-pub async fn serve(listener: TcpListener, tables: Tables, random: Random, settings: Settings, shutdown: Shutdown) {
-    let cancel = cancel::Registry::new(random);
-    let shared =
-        Arc::new(Shared { tables, settings, cancel, large: message::large_messages(), shutdown: shutdown.clone() });
+/// Serves until the shutdown begins; then every connection ends behind the statement that it runs. Counts from now on.
+pub fn serve(
+    listener: TcpListener,
+    tables: Tables,
+    random: Random,
+    settings: Settings,
+    metrics: &Metrics,
+    shutdown: Shutdown,
+) -> impl Future<Output = ()> + Send + 'static {
+    let open = Gauge::<i64>::default();
+    metrics.register("postgres", |registry| {
+        registry.register("connections", "Connections of PostgreSQL clients", open.clone());
+    });
+    let (cancel, large) = (cancel::Registry::new(random), message::large_messages());
+    let shared = Shared { tables, settings, cancel, large, open, shutdown };
+    accept(listener, Arc::new(shared))
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shutdown.begun() => break,
+            () = shared.shutdown.begun() => break,
         };
         match accepted {
             Ok((stream, _)) => {
                 let shared = Arc::clone(&shared);
                 let full = connections.len() >= shared.settings.connections_max;
                 connections.spawn(async move {
-                    if let Err(error) = connection::serve(stream, shared, full).await {
+                    shared.open.inc();
+                    if let Err(error) = connection::serve(stream, Arc::clone(&shared), full).await {
                         tracing::debug!(%error, "a connection ended");
                     }
+                    shared.open.dec();
                 });
             }
             Err(error) => {

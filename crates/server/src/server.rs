@@ -44,6 +44,9 @@ impl Server {
         };
         mount::check(&settings)?;
         let opened = volume::open(&settings.bucket, &opener).await?;
+        if let Some(volume) = &opened.indexed {
+            volume.register_metrics(&components.metrics);
+        }
         let owner = (settings.identity.caller.uid, settings.identity.caller.gid);
         let served = match &settings.snapshot {
             Some(name) => volume::frozen(&*opened.volume, name).await?,
@@ -78,19 +81,27 @@ impl Server {
         };
         let serving = clock.now_nanos();
         let engines_of_state = engines.clone();
-        let state =
-            http::State { engines: engines_of_state, clock, metrics, settings, listeners: served, started, serving };
+        let state = http::State {
+            engines: engines_of_state,
+            clock,
+            metrics: metrics.clone(),
+            counted: crate::metrics::register(&metrics),
+            settings,
+            listeners: served,
+            started,
+            serving,
+        };
         let state = Arc::new(state);
         let tasks = TaskTracker::new();
         if let Some(listener) = listeners.kafka {
             let (advertised, call) = (listener.local_addr()?, state.call());
             let kafka = ballast_kafka::Settings::new(advertised, Arc::new(move |_| call.clone()));
-            tasks.spawn(Kafka::serve(listener, engines.streams.clone(), kafka, shutdown.clone()));
+            tasks.spawn(Kafka::serve(listener, engines.streams.clone(), kafka, &metrics, shutdown.clone()));
         }
         if let Some(listener) = listeners.postgres {
             let postgres = postgres::Settings::new(state.settings.identity.caller.clone());
             let tables = engines.tables.clone();
-            tasks.spawn(postgres::serve(listener, tables, random.clone(), postgres, shutdown.clone()));
+            tasks.spawn(postgres::serve(listener, tables, random.clone(), postgres, &metrics, shutdown.clone()));
         }
         let tables = engines.tables.clone();
         if changes {

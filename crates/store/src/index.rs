@@ -43,6 +43,7 @@ use crate::volume::{Isolation, Read, Room, Scan, SnapshotEntry, Transaction, Vol
 use crate::{Batch, Error, KeyRange, Payload, Pointer, Position, Result, Value, limits};
 use async_trait::async_trait;
 use ballast_runtime::Clock;
+use ballast_runtime::telemetry::Metrics;
 use bytes::Bytes;
 use checked::CheckedStore;
 use cut::{Cuts, IndexCut};
@@ -160,6 +161,22 @@ impl Inner {
         bytes.resize(pointer.length as usize, 0);
         tracing::error!(%what, "payload is damaged: it is copied as it is");
         Ok(bytes.into())
+    }
+
+    pub fn stats(&self) -> VolumeStats {
+        let log = self.log();
+        let files = log.files();
+        let manifest = self.db.manifest();
+        VolumeStats {
+            position: log.position(),
+            durable: log.durable_position(),
+            log_bytes: files.iter().map(crate::log::LogFile::byte_len).sum(),
+            log_files: files.len() as u64,
+            tail_bytes: self.shared.tail_bytes(),
+            segment_bytes: self.segments.bytes(),
+            segments: self.segments.count(),
+            index_bytes: manifest.all_sst_views().map(slatedb::manifest::SsTableView::estimate_size).sum(),
+        }
     }
 
     pub async fn get(&self, key: &[u8]) -> Result<Option<Value>> {
@@ -331,19 +348,7 @@ impl Volume for IndexedVolume {
     }
 
     fn stats(&self) -> VolumeStats {
-        let log = self.inner.log();
-        let files = log.files();
-        let manifest = self.inner.db.manifest();
-        VolumeStats {
-            position: log.position(),
-            durable: log.durable_position(),
-            log_bytes: files.iter().map(crate::log::LogFile::byte_len).sum(),
-            log_files: files.len() as u64,
-            tail_bytes: self.inner.shared.tail_bytes(),
-            segment_bytes: self.inner.segments.bytes(),
-            segments: self.inner.segments.count(),
-            index_bytes: manifest.all_sst_views().map(slatedb::manifest::SsTableView::estimate_size).sum(),
-        }
+        self.inner.stats()
     }
 
     async fn close(&self) -> Result<()> {
@@ -379,6 +384,11 @@ impl Volume for IndexedVolume {
 impl IndexedVolume {
     pub fn id(&self) -> VolumeId {
         self.inner.id
+    }
+
+    /// Shows the volume's counters and sizes under `ballast_volume_`.
+    pub fn register_metrics(&self, metrics: &Metrics) {
+        crate::metrics::register(metrics, self.inner.log().metrics(), &self.inner);
     }
 
     /// Flushes the index while serving, so that a close or a crash leaves next to nothing to replay.

@@ -20,6 +20,7 @@ pub mod lease;
 pub mod limits;
 pub mod log;
 pub mod memory;
+mod metrics;
 pub mod pointer;
 pub mod probe;
 mod reserve;

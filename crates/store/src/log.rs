@@ -49,6 +49,7 @@ pub use settings::{Drive, Settings};
 pub(crate) use settled::SettledFiles;
 pub use state::Entrant;
 
+use crate::metrics::LogMetrics;
 use crate::pointer::Hold;
 use crate::{Error, Payload, Pointer, Position, Result, limits};
 use bytes::Bytes;
@@ -252,6 +253,10 @@ impl Log {
     /// The same, after every byte of the files, also of payload, was compared with its checksum.
     pub async fn check_records(&self, file: LogFile) -> Result<Vec<Record>> {
         self.shared.read_records(file, true).await
+    }
+
+    pub(crate) fn metrics(&self) -> &LogMetrics {
+        &self.shared.settings.metrics
     }
 
     /// Makes a blocking call as the log makes its own.

@@ -18,6 +18,13 @@ pub fn kept_bytes(disk_bytes: u64) -> u64 {
     (disk_bytes / limits::DISK_KEPT_SHARE).min(limits::DISK_KEPT_BYTES)
 }
 
+impl DiskSpace {
+    /// Bytes that new data may take.
+    pub fn for_new_data(&self) -> u64 {
+        self.available.saturating_sub(kept_bytes(self.bytes))
+    }
+}
+
 /// Bytes of a disk of this size that the reserve holds back.
 fn reserve_bytes(disk_bytes: u64) -> u64 {
     (disk_bytes / limits::DISK_RESERVE_SHARE).min(limits::DISK_RESERVE_BYTES)
@@ -49,7 +56,7 @@ impl Reserve {
     pub fn check(&self) -> Result<()> {
         let mut seen = self.seen.lock();
         if seen.at.is_none_or(|at| at.elapsed() >= limits::DISK_LOOK) {
-            let space = self.disk.space(&self.directory).ok();
+            let space = self.space().ok();
             let short = space.filter(|space| space.available < kept_bytes(space.bytes));
             *seen = Seen { at: Some(Instant::now()), short: short.map(|space| space.available) };
         }
@@ -62,6 +69,11 @@ impl Reserve {
                 self.directory.display()
             ))),
         }
+    }
+
+    /// What the disk has now.
+    pub fn space(&self) -> io::Result<DiskSpace> {
+        self.disk.space(&self.directory)
     }
 
     /// Gives the reserve up if the disk is full, and makes it again if there is space. Blocks for a few calls.
@@ -84,9 +96,9 @@ impl Reserve {
 
     /// To be called before anything is written to a bucket that may lie on a full disk; what is left then.
     pub fn give_up_if_full(&self) -> io::Result<DiskSpace> {
-        let space = self.disk.space(&self.directory)?;
+        let space = self.space()?;
         if space.available < reserve_bytes(space.bytes) / 4 && self.give_up() {
-            return self.disk.space(&self.directory);
+            return self.space();
         }
         Ok(space)
     }

@@ -80,7 +80,7 @@ impl Streams {
     }
 
     /// Shows the engine's counters under `ballast_streams_`.
-    pub fn register(&self, metrics: &Metrics) {
+    pub fn register_metrics(&self, metrics: &Metrics) {
         self.inner.counters.register(metrics);
     }
 

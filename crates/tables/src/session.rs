@@ -258,8 +258,13 @@ impl Session {
         if prepared.locks_rows {
             self.noted(Self::refuse_locks_without_conflicts)?;
         }
+        let begun = Instant::now();
         let answer = self.execute_planned(statement, prepared, parameters, more).await;
-        if answer.is_err() {
+        let metrics = &self.tables.0.metrics;
+        metrics.statement_seconds.observe(begun.elapsed().as_secs_f64());
+        if let Err(error) = &answer {
+            metrics.failed_statements.inc();
+            metrics.conflicts.inc_by(u64::from(error.is_conflict()));
             self.fail();
         }
         answer

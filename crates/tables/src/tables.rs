@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) locks: KeyLocks,
     pub(crate) engine: QueryEngine,
-    metrics: TablesMetrics,
+    pub(crate) metrics: TablesMetrics,
     open: Mutex<HashMap<Ino, Arc<Table>>>,
 }
 

@@ -184,6 +184,7 @@ impl OpenTransaction {
         check_size(self.rows + changes.len(), self.bytes + changes.bytes())?;
         self.rows += changes.len();
         self.bytes += changes.bytes();
+        tables.metrics.written_bytes.inc_by(changes.bytes() as u64);
         self.locks.extend(changes.keys().map(|key| tables.locks.number(key)));
         if self.locks.len() > 2 * limits::KEY_LOCKS {
             self.locks.sort_unstable();

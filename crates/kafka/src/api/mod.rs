@@ -20,6 +20,7 @@ use crate::shape;
 use ballast_streams::{Error, Stream};
 use ballast_types::Call;
 use bytes::{Buf, Bytes};
+use futures::FutureExt;
 use kafka_protocol::messages::{
     AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
@@ -32,6 +33,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// One connection, as the handlers see it.
 pub(crate) struct Client {
@@ -79,7 +81,10 @@ impl Client {
         let header = RequestHeader::decode(&mut frame, header_version).map_err(|_| unreadable())?;
         self.id = text(header.client_id.as_deref().unwrap_or_default());
         api.shape.check(&frame, version).map_err(|_| unreadable())?;
-        self.dispatch(api.key, to, frame, frame_bytes).await
+        let (begun, broker) = (Instant::now(), Arc::clone(&self.broker));
+        let pending = self.dispatch(api.key, to, frame, frame_bytes).await?;
+        let noted = move |_: &_| broker.metrics.note_request(api.key, begun.elapsed());
+        Ok(pending.map(|pending| pending.inspect(noted).boxed()))
     }
 
     async fn dispatch(

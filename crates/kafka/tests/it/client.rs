@@ -1,6 +1,7 @@
 //! A server on a free port, and a client that says exactly what a test wants.
 
 use ballast_kafka::{Kafka, Settings};
+use ballast_runtime::telemetry::Metrics;
 use ballast_runtime::{Random, Shutdown, SystemClock};
 use ballast_store::MemoryVolume;
 use ballast_streams::{Config, Streams};
@@ -35,7 +36,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let settings = Settings::new(address, Arc::new(|_| Call::internal()));
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(Kafka::serve(listener, streams.clone(), settings, shutdown.clone()));
+        let task =
+            tokio::spawn(Kafka::serve(listener, streams.clone(), settings, &Metrics::default(), shutdown.clone()));
         Self { address, streams, shutdown, task }
     }
 

@@ -5,18 +5,26 @@
 //! rebinding), and `Origin` names the page where the browser sends it. A change is a POST in JSON, for which a
 //! browser asks first, and nobody here answers that.
 
+use crate::http::State as Server;
 use crate::http::failure::Failure;
 use crate::limits;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ballast_types::ErrorKind;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Refuses foreign requests, and bounds the time of the others.
-pub async fn check(request: Request, next: Next) -> Response {
+pub async fn check(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    let response = answer(request, next).await;
+    server.counted.note(response.status());
+    response
+}
+
+async fn answer(request: Request, next: Next) -> Response {
     if let Err(failure) = admit(request.method(), request.uri(), request.headers()) {
         return failure.into_response();
     }

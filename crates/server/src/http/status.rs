@@ -2,6 +2,7 @@
 
 use crate::http::State as Server;
 use crate::http::failure::Failure;
+use crate::metrics::resident_bytes;
 use crate::{activity, volume};
 use axum::Json;
 use axum::extract::State;
@@ -59,12 +60,4 @@ impl Server {
 #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
 fn seconds(nanos: i64) -> f64 {
     (nanos as f64 / 1e9).max(0.0)
-}
-
-/// Memory of this process that is in RAM; 0 where the system does not tell.
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    // SAFETY: sysconf takes a constant and cannot fail for the page size.
-    pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

@@ -5,6 +5,7 @@
 mod clients;
 mod hostile;
 mod listeners;
+mod metrics;
 mod names;
 mod serving;
 mod stopping;

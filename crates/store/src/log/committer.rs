@@ -7,6 +7,7 @@ use crate::{Error, Result, limits};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// A thread of the committer needs little: its deepest call is a write and the index's callback.
 const STACK_BYTES: usize = 512 << 10;
@@ -74,7 +75,12 @@ async fn drive_objects(shared: &Shared, writer: &ObjectWriter) {
                 let Some(group) = state.take(std::mem::take(&mut due)) else { break };
                 (group, state.durable.end)
             };
-            in_flight.push_back(async move { writer.write(&group, acknowledged).await });
+            in_flight.push_back(async move {
+                let begun = Instant::now();
+                writer.write(&group, acknowledged).await?;
+                shared.settings.metrics.note_write(begun.elapsed(), group.byte_len());
+                Ok(())
+            });
         }
         tokio::select! {
             biased;

@@ -1,6 +1,7 @@
 //! What a log may be told.
 
 use crate::limits;
+use crate::metrics::LogMetrics;
 use crate::reserve::Reserve;
 use ballast_runtime::Random;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct Settings {
     pub drive: Drive,
     /// Of the disk: given up where a file cannot be made for lack of space.
     pub reserve: Option<Arc<Reserve>>,
+    pub metrics: LogMetrics,
     /// Gives the writer its nonce.
     pub random: Random,
     /// A planted bug, which the simulation must find.
@@ -55,6 +57,7 @@ impl Default for Settings {
             settle_bytes: limits::SETTLE_LOG_BYTES,
             drive: Drive::Thread,
             reserve: None,
+            metrics: LogMetrics::default(),
             random: Random::from_system(),
             #[cfg(test)]
             mutant: None,

@@ -203,7 +203,7 @@ impl Shared {
         let begun = Instant::now();
         match disk.write(&group, acknowledged, opened) {
             Ok(()) => {
-                self.note_time(begun.elapsed());
+                self.note_time(begun.elapsed(), group.byte_len());
                 self.publish();
                 Round::Wrote
             }
@@ -215,7 +215,8 @@ impl Shared {
     }
 
     /// Keeps a moving average of what a write takes.
-    fn note_time(&self, took: Duration) {
+    fn note_time(&self, took: Duration, bytes: u64) {
+        self.settings.metrics.note_write(took, bytes);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let average = self.write_micros.load(Ordering::Relaxed);
         self.write_micros.store((average / 8 * 7).saturating_add(took / 8), Ordering::Relaxed);
@@ -302,6 +303,7 @@ impl Shared {
                 return Ok(());
             }
             state.waiting_for_room[entrant as usize] += 1;
+            self.settings.metrics.note_wait();
             WaitingForRoom(self, entrant)
         };
         let _first = self.lines[entrant as usize].lock().await;

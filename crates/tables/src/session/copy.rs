@@ -315,6 +315,7 @@ impl Session {
             changes.put(key, copy.view.encode(&row)?)?;
             copy.count += 1;
         }
+        self.tables.0.metrics.written_rows.inc_by(changes.len() as u64);
         match &mut self.transaction {
             Some(open) => open.apply(&self.tables.0, changes).await,
             None => Err(Error::TransactionFailed),

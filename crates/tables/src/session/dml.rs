@@ -70,6 +70,7 @@ impl Session {
         } else {
             Box::pin(self.write_in_own_transaction(plan, types, parameters)).await?
         };
+        self.tables.0.metrics.written_rows.inc_by(outcome.count);
         let tag = match plan {
             Plan::Insert(_) => Tag::Insert(outcome.count),
             Plan::Update(_) => Tag::Update(outcome.count),
@@ -148,6 +149,7 @@ impl Session {
             return decided.map(|()| Some(outcome));
         }
         let changes = std::mem::take(&mut outcome.changes);
+        tables.metrics.written_bytes.inc_by(changes.bytes() as u64);
         let noted = guard.writing(std::iter::once(&view.table.written));
         self.end_begins();
         let position = tables.volume.commit(changes.into_batch()).await?;
