@@ -3,6 +3,7 @@
 use crate::{World, c_path, checked, errno, on_mount};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::Path;
 use std::process::Command;
 
 /// Runs a shell command as an ordinary user; true if it succeeds.
@@ -16,6 +17,14 @@ pub fn as_user(world: &World, groups: &str, script: &str) -> bool {
     let status =
         command.args(["sh", "-c", script]).current_dir(&world.path).stderr(std::process::Stdio::null()).status();
     status.expect("setpriv is part of every Linux").success()
+}
+
+/// Copies a program by a process of its own, and tells its size: a descriptor of this one is inherited for a moment by
+/// every process that another test starts, and what somebody may write to cannot be executed.
+fn copy_program(from: &str, to: &Path) -> u64 {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp is part of every Linux");
+    assert!(copied.success());
+    fs::metadata(to).expect("it is there").len()
 }
 
 fn mode(world: &World, name: &str, mode: u32) {
@@ -86,7 +95,7 @@ fn a_file_that_anybody_changes_loses_its_capabilities() {
 #[test]
 fn who_may_execute_need_not_be_allowed_to_read() {
     on_mount(|world| {
-        fs::copy("/bin/true", world.at("program")).expect("it can be copied");
+        copy_program("/bin/true", &world.at("program"));
         mode(world, "program", 0o111);
         assert!(as_user(world, "", "./program"));
         assert!(!as_user(world, "", "cat program"));
@@ -97,7 +106,7 @@ fn who_may_execute_need_not_be_allowed_to_read() {
 fn a_program_that_runs_is_neither_written_nor_truncated() {
     on_mount(|world| {
         let path = world.at("program");
-        let bytes = fs::copy("/bin/sleep", &path).expect("it can be copied");
+        let bytes = copy_program("/bin/sleep", &path);
         let mut running = Command::new(&path).arg("60").spawn().expect("it can be executed");
         let truncate = |options: &mut fs::OpenOptions| options.custom_flags(libc::O_TRUNC).open(&path).map(drop);
         for _ in 0..20 {
