@@ -45,6 +45,7 @@ impl Handle {
     pub(crate) fn new(files: Files, node: NodeRef, pin: Pin, how: Open) -> Self {
         let mut state = node.state.lock();
         state.opens += 1;
+        state.mappable += u32::from(how.is_mappable());
         let failures_seen = AtomicU64::new(state.failures);
         drop(state);
         files.inner.metrics.open.inc();
@@ -80,6 +81,11 @@ impl Handle {
 }
 
 impl Open {
+    /// A shared mapping that changes the file takes both rights. The kernel closes a file behind its last mapping.
+    fn is_mappable(self) -> bool {
+        self.read && self.write
+    }
+
     /// The rights that it takes.
     pub(crate) fn wanted(self) -> Access {
         let read = if self.read { Access::READ } else { Access::EXISTS };
@@ -90,6 +96,8 @@ impl Open {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.files.inner.metrics.open.dec();
-        self.node.state.lock().opens -= 1;
+        let mut state = self.node.state.lock();
+        state.opens -= 1;
+        state.mappable -= u32::from(self.how.is_mappable());
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// When the oldest dirty byte was written.
     pub dirty_since: Option<Timestamp>,
     pub opens: u32,
+    /// Those of them through which a program may have mapped the file, to change it.
+    pub mappable: u32,
     /// The inode is gone: nothing is written any more.
     pub gone: bool,
     /// The last failure of a flush, and how many there were.
@@ -63,6 +65,7 @@ impl Node {
             ctime: None,
             dirty_since: None,
             opens: 0,
+            mappable: 0,
             gone: false,
             failure: None,
             failures: 0,

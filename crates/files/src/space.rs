@@ -84,6 +84,12 @@ impl Files {
         Ok(())
     }
 
+    /// Whether a program may have written to the file through a mapping. The kernel keeps such bytes for a while, and
+    /// only it knows of them: what is a hole here may not be one.
+    pub fn may_be_mapped(&self, ino: Ino) -> bool {
+        self.known_node(ino).is_some_and(|node| node.state.lock().mappable > 0)
+    }
+
     /// The first offset at or behind `offset` that holds data, or none. The end of the file is a hole.
     pub async fn seek(&self, ino: Ino, offset: u64, what: Seek) -> Result<u64> {
         let node = self.node(ino).await?;

@@ -21,13 +21,19 @@ impl Ops {
         // The kernel opens a program to be executed with a flag of its own (FMODE_EXEC); who may execute it need
         // not be allowed to read it.
         let how = open_of(flags);
+        let mut answer = file_flags(flags);
+        if !how.write && self.files.may_be_mapped(ino) {
+            // The kernel looks for holes without writing first what came through a mapping. When it is told to drop
+            // what it has cached, it writes that before this open returns, and who copies sparsely opens to read.
+            answer.remove(FopenFlags::FOPEN_KEEP_CACHE);
+        }
         let executed = flags & FLAG_EXECUTE != 0;
         let handle = if executed {
             self.files.open(&Call::internal(), ino, how).await?
         } else {
             as_caller!(who, call => self.files.open(&call, ino, how))?
         };
-        Ok((self.handles.add(Opened::File(handle)), file_flags(flags)))
+        Ok((self.handles.add(Opened::File(handle)), answer))
     }
 
     pub async fn read(&self, who: &Who, handle: FileHandle, offset: u64, length: u32) -> Done<Bytes> {

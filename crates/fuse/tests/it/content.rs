@@ -2,9 +2,11 @@
 
 use crate::{checked, errno, on_mount};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
@@ -92,6 +94,76 @@ fn a_shared_mapping_is_one_with_the_file() {
         let read = world.runtime.block_on(async move { files.read(ballast_types::Ino(inode), 0, 1 << 20).await });
         assert!(read.expect("it can be read").concat() == expected, "the daemon has it too");
     });
+}
+
+/// Set for a process that maps a file and writes to it, until its input ends: a process that waits in its own mapping
+/// of a mount cannot serve that mount.
+const MAPS: &str = "BALLAST_TEST_MAPS";
+const LENGTH: usize = 1 << 20;
+
+#[test]
+fn what_was_written_through_a_mapping_is_in_a_sparse_copy() {
+    if let Some(path) = std::env::var_os(MAPS) {
+        return write_through_a_mapping(Path::new(&path));
+    }
+    on_mount(|world| {
+        let run = |script: &str| {
+            let output = Command::new("timeout").args(["20", "sh", "-c", script]).current_dir(&world.path).output();
+            let output = output.expect("there is a shell");
+            assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let mut expected = vec![0; LENGTH];
+        expected[500_000..500_004].copy_from_slice(b"text");
+        for copy in [
+            "cp file copy",
+            "cp --sparse=always file copy",
+            "tar -S -cf tar file && mkdir out && tar -xf tar -C out && mv out/file copy && rmdir out",
+        ] {
+            let mut mapping = a_process_that_maps(&world.at("file"));
+            run(copy);
+            assert!(fs::read(world.at("copy")).expect("it was made") == expected, "{copy}");
+            drop(mapping.stdin.take());
+            assert!(mapping.wait().expect("it is a child").success());
+            run("rm file copy");
+        }
+        let mut mapping = a_process_that_maps(&world.at("file"));
+        let file = File::open(world.at("file")).expect("it can be opened");
+        // SAFETY: a call on an open descriptor.
+        let found = checked(unsafe { libc::lseek(file.as_raw_fd(), 0, libc::SEEK_DATA) });
+        let data = found.expect("there is data");
+        assert!(0 < data && data <= 500_000, "what is before it is still a hole: {data}");
+        drop(mapping.stdin.take());
+        assert!(mapping.wait().expect("it is a child").success());
+    });
+}
+
+fn a_process_that_maps(path: &Path) -> Child {
+    let this = std::env::current_exe().expect("it runs");
+    let test = "content::what_was_written_through_a_mapping_is_in_a_sparse_copy";
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(this).args(["--exact", test, "--nocapture"]).env(MAPS, path);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it can be started");
+    let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let written = lines.map_while(Result::ok).any(|line| line == "written");
+    assert!(written, "it has written");
+    child
+}
+
+fn write_through_a_mapping(path: &Path) {
+    let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path);
+    let file = file.expect("it can be made");
+    file.set_len(LENGTH as u64).expect("it can grow");
+    let (access, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    // SAFETY: a fresh mapping of an open file.
+    let map = unsafe { libc::mmap(std::ptr::null_mut(), LENGTH, access, shared, file.as_raw_fd(), 0) };
+    assert_ne!(map, libc::MAP_FAILED, "files can be mapped");
+    // As many programs do: the mapping outlives the descriptor.
+    drop(file);
+    // SAFETY: within the mapping, which nobody else uses.
+    unsafe { std::ptr::copy_nonoverlapping(b"text".as_ptr(), map.cast::<u8>().add(500_000), 4) };
+    eprintln!("written");
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("it ends");
 }
 
 #[test]
