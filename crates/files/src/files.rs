@@ -4,6 +4,7 @@ use crate::block::Block;
 use crate::budget::Budget;
 use crate::descriptor::Descriptor;
 use crate::epochs::Epochs;
+use crate::limits::ATTRIBUTE_READS_MAX;
 use crate::locks::Locks;
 use crate::lru::Lru;
 use crate::metrics::FilesMetrics;
@@ -141,12 +142,18 @@ impl Files {
     /// The inode with the size and the times that are not committed yet.
     pub async fn attributes(&self, ino: Ino) -> Result<Inode> {
         // In this order: a node that is gone has left what it knew in the inode, and one that is held stays.
-        let node = self.known_node(ino);
-        let mut inode = self.inner.tree.inode(ino).await?;
-        if let Some(node) = node {
+        let Some(node) = self.known_node(ino) else { return Ok(self.inner.tree.inode(ino).await?) };
+        let mut attempts = 0;
+        loop {
+            let commits = node.commits();
+            let mut inode = self.inner.tree.inode(ino).await?;
             node.merge(&mut inode);
+            attempts += 1;
+            // A commit in between has moved times from the node into the inode, behind the look at it.
+            if node.commits() == commits || attempts == ATTRIBUTE_READS_MAX {
+                return Ok(inode);
+            }
         }
-        Ok(inode)
     }
 
     /// The same of an inode that came from the tree, which may be older by now than what has been committed since.

@@ -34,6 +34,10 @@ pub const FLUSH_WAIT_BYTES: usize = 32 << 20;
 /// wait for ever. More than the largest flush takes at some MB/s.
 pub const FLUSH_STALL_MAX: Duration = Duration::from_secs(20);
 
+/// Times that a file's attributes are read while it is being committed. A commit takes far longer than a look into
+/// memory: the second is right, unless the machine stands still in between; the last is taken as it is.
+pub const ATTRIBUTE_READS_MAX: u32 = 16;
+
 /// Dirty extents of one file at which its writers wait: bounds the map that holds them.
 pub const EXTENTS_MAX: usize = 16 << 10;
 

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use ballast_tree::Inode;
 use ballast_types::{Ino, Timestamp};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -77,6 +77,10 @@ impl Node {
             commits: AtomicU64::new(0),
             flush_queued: AtomicBool::new(false),
         }
+    }
+
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     /// Takes the committed size and descriptor from the inode, unless somebody has done so before.

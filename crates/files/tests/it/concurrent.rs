@@ -3,8 +3,11 @@
 use crate::shifting::ShiftingVolume;
 use crate::{World, both, root};
 use ballast_files::Settings;
+use ballast_tree::{SetAttributes, SetTime};
+use ballast_types::Timestamp;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Writers of one file, each with blocks of its own, that sync as they go; readers must never see a block torn or going
 /// back.
@@ -99,4 +102,41 @@ async fn a_file_is_never_two_files() {
             }
         }
     }
+}
+
+/// A flush moves the time of a write from memory into the inode: whoever looks meanwhile finds it at one of the two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_of_a_write_is_never_missing_while_it_is_flushed() {
+    const OLD: Timestamp = Timestamp(5);
+    const ROUNDS: u64 = 20_000;
+    let world = Arc::new(World::new().await);
+    let file = world.create("f").await;
+    // Odd from the return of a write to the next time that is set.
+    let (phase, done): (Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
+    let lookers: Vec<_> = (0..4)
+        .map(|_| {
+            let (world, phase, done) = (Arc::clone(&world), Arc::clone(&phase), Arc::clone(&done));
+            std::thread::spawn(move || {
+                let mut missing = 0u64;
+                while !done.load(Ordering::SeqCst) {
+                    let before = phase.load(Ordering::SeqCst);
+                    let found = futures::executor::block_on(world.files.attributes(file)).expect("the file is there");
+                    let written = before % 2 == 1 && phase.load(Ordering::SeqCst) == before;
+                    missing += u64::from(written && found.mtime == OLD);
+                }
+                missing
+            })
+        })
+        .collect();
+    for _ in 0..ROUNDS {
+        let set = SetAttributes { mtime: Some(SetTime::At(OLD)), ..SetAttributes::default() };
+        world.files.set_attributes(&root(), file, set).await.expect("the volume works");
+        world.write(file, 0, "written").await;
+        phase.fetch_add(1, Ordering::SeqCst);
+        world.files.flush(file).await.expect("the volume works");
+        phase.fetch_add(1, Ordering::SeqCst);
+    }
+    done.store(true, Ordering::SeqCst);
+    let missing: u64 = lookers.into_iter().map(|looker| looker.join().expect("it does not panic")).sum();
+    assert_eq!(missing, 0, "looks after the write that found the time from before it");
 }
