@@ -1,8 +1,9 @@
-//! What the kernel's file handles stand for.
+//! What the kernel's file handles stand for, and the removed directories that it still knows.
 
 use crate::virtuals::VirtualFile;
 use ballast_files::Handle;
 use ballast_tree::{Entry, Inode, Pin};
+use ballast_types::Ino;
 use fuser::{Errno, FileHandle};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -47,6 +48,7 @@ pub(crate) struct Handles {
 struct Table {
     opened: HashMap<u64, Arc<Opened>>,
     given: u64,
+    removed: HashMap<u64, Pin>,
 }
 
 impl Handles {
@@ -73,9 +75,25 @@ impl Handles {
         self.table.lock().opened.remove(&handle.0)
     }
 
+    /// Keeps a directory that was removed through the mount until the kernel forgets it: somebody may work in it
+    /// without having it open. The kernel has looked it up to remove it, and looks up nothing that has no name: so it
+    /// forgets it once, and its lookups need not be counted.
+    pub fn keep_removed(&self, pin: Pin) {
+        let before = self.table.lock().removed.insert(pin.ino().0, pin);
+        drop(before);
+    }
+
+    /// The kernel does not know the inode any more.
+    pub fn forget(&self, ino: Ino) {
+        let pin = self.table.lock().removed.remove(&ino.0);
+        drop(pin);
+    }
+
     /// Closes whatever is open: the mount is gone.
     pub fn clear(&self) {
-        let opened = std::mem::take(&mut self.table.lock().opened);
-        drop(opened);
+        let mut table = self.table.lock();
+        let all = (std::mem::take(&mut table.opened), std::mem::take(&mut table.removed));
+        drop(table);
+        drop(all);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The kernel's requests arrive on a few session threads. One that asks becomes a future that is polled once right there:
 //! when all it needs is cached, the answer is sent without a hop. Else, and if it changes something, it is a task, so that
-//! a session thread never waits for the volume or for a lock. Nothing is kept here but tables of open handles and of the numbers
-//! of virtual children: what a mount shows is the tree's and the files' alone.
+//! a session thread never waits for the volume or for a lock. Nothing is kept here but tables of open handles, of
+//! directories that were removed in use, and of the numbers of virtual children: what a mount shows is the tree's and
+//! the files' alone.
 //!
 //! The kernel checks mode bits from the attributes we give it (`default_permissions`), with all groups of the caller;
 //! the tree checks again. There is no writeback cache: every write(2) reaches the daemon before it returns.

@@ -158,6 +158,8 @@ impl Ops {
     pub fn forget(&self, number: u64, lookups: u64) {
         if crate::virtuals::Numbers::is_virtual(number) {
             self.numbers.forget(number, lookups);
+        } else {
+            self.handles.forget(Ino(number));
         }
     }
 }

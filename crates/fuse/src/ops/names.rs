@@ -5,7 +5,7 @@ use crate::attributes::kind_of_mode;
 use crate::handles::Opened;
 use crate::who::{Who, as_caller};
 use ballast_files::Open;
-use ballast_tree::{Access, Inode, NewInode, Rename};
+use ballast_tree::{Access, Inode, NewInode, Pin, Rename};
 use ballast_types::{Call, Ino, Kind};
 use bytes::Bytes;
 use fuser::{Errno, FileAttr, FileHandle, RenameFlags};
@@ -99,14 +99,29 @@ impl Ops {
     /// the right to read, too.
     pub async fn rmdir(&self, who: &Who, parent: Ino, name: &OsStr) -> Done<()> {
         let entry = name_of(name)?;
-        if let Ok(inode) = as_caller!(who, call => self.tree.lookup(&call, parent, &entry))
-            && matches!(inode.kind, Kind::Stream | Kind::Table)
-        {
+        let found = as_caller!(who, call => self.tree.lookup(&call, parent, &entry)).ok();
+        if let Some(inode) = found.as_ref().filter(|inode| matches!(inode.kind, Kind::Stream | Kind::Table)) {
             as_caller!(who, call => self.tree.access(&call, inode.ino, Access::READ))?;
         }
+        let pin = found.and_then(|inode| self.pin_directory(&inode));
         let removed = as_caller!(who, call => self.tree.remove_directory(&call, parent, &entry));
         self.refuse_inside(parent, removed).await?;
+        self.keep_removed(pin).await;
         Ok(())
+    }
+
+    /// Keeps a directory that is about to be removed. What a stream or a table holds goes at once.
+    fn pin_directory(&self, inode: &Inode) -> Option<Pin> {
+        (inode.kind == Kind::Directory).then(|| self.tree.pin(inode.ino))
+    }
+
+    /// Keeps it on if it has been removed.
+    async fn keep_removed(&self, pin: Option<Pin>) {
+        if let Some(pin) = pin
+            && self.tree.inode(pin.ino()).await.is_ok_and(|inode| inode.links == 0)
+        {
+            self.handles.keep_removed(pin);
+        }
     }
 
     pub async fn rename(&self, who: &Who, from: (Ino, &OsStr), to: (Ino, &OsStr), flags: RenameFlags) -> Done<()> {
@@ -120,8 +135,13 @@ impl Ops {
         let (from_name, to_name) = (name_of(from.1)?, name_of(to.1)?);
         // Programs replace a file by writing another one and renaming it, often without fsync. The log is ordered:
         // committed first, the content cannot be lost by a crash that the name survives.
+        let mut pin = None;
         if let Ok(inode) = self.tree.lookup(&Call::internal(), from.0, &from_name).await {
             self.files.flush(inode.ino).await?;
+            if inode.kind == Kind::Directory {
+                let replaced = self.tree.lookup(&Call::internal(), to.0, &to_name).await;
+                pin = replaced.ok().and_then(|replaced| self.pin_directory(&replaced));
+            }
         }
         let renamed = as_caller!(who, call => self.tree.rename(&call, (from.0, &from_name), (to.0, &to_name), how));
         match renamed {
@@ -132,6 +152,7 @@ impl Ops {
             }
             renamed => {
                 renamed?;
+                self.keep_removed(pin).await;
                 Ok(())
             }
         }

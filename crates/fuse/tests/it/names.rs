@@ -4,10 +4,12 @@ use crate::news::make_in;
 use crate::{c_path, checked, errno, on_mount};
 use ballast_types::Ino;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
 
 #[test]
 fn files_and_directories_are_made_listed_and_removed() {
@@ -24,6 +26,50 @@ fn files_and_directories_are_made_listed_and_removed() {
         assert_eq!(errno(fs::create_dir(world.at(&"x".repeat(256)))), libc::ENAMETOOLONG);
         fs::remove_dir_all(world.at("a")).expect("they can be removed");
         assert_eq!(fs::read_dir(&world.path).expect("the root is there").count(), 0);
+    });
+}
+
+#[test]
+fn a_removed_directory_is_empty_and_without_links_for_who_works_in_it() {
+    on_mount(|world| {
+        // A shell's working directory keeps a directory without opening it; so does a descriptor of its place alone.
+        let keep = |name: &str| {
+            fs::create_dir(world.at(name)).expect("directories can be made");
+            let place = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(world.at(name));
+            place.expect("it can be kept")
+        };
+        let (removed, replaced) = (keep("removed"), keep("replaced"));
+        fs::create_dir(world.at("other")).expect("directories can be made");
+        fs::remove_dir(world.at("removed")).expect("it can be removed");
+        fs::rename(world.at("other"), world.at("replaced")).expect("it can be replaced");
+        for kept in [removed, replaced] {
+            let inode = Ino(kept.metadata().expect("it is still there").ino());
+            // As the kernel does by itself when it does not trust what it knows any more.
+            let reaped = world.runtime.block_on(world.tree.reap());
+            assert_eq!(reaped.expect("the volume works"), 0, "it is still used");
+            let here = Path::new("/proc/self/fd").join(kept.as_raw_fd().to_string());
+            let at = |name: &str| here.join(name);
+            assert_eq!(kept.metadata().expect("it is still there").nlink(), 0);
+            assert_eq!(fs::read_dir(at(".")).expect("it can be listed").count(), 0);
+            fs::set_permissions(at("."), Permissions::from_mode(0o700)).expect("its mode can be set");
+            assert_eq!(errno(fs::metadata(at("name"))), libc::ENOENT);
+            assert_eq!(errno(fs::write(at("name"), "text")), libc::ENOENT);
+            assert_eq!(errno(fs::create_dir(at("name"))), libc::ENOENT);
+            assert_eq!(errno(symlink("target", at("name"))), libc::ENOENT);
+            assert_eq!(errno(fs::rename(world.at("replaced"), at("name"))), libc::ENOENT);
+            drop(kept);
+            // The kernel forgets it a moment after its last user did.
+            let gone = world.runtime.block_on(async {
+                let reaped = async {
+                    while world.tree.reap().await.expect("the volume works") == 0 {
+                        world.tree.reapable().await;
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(20), reaped).await
+            });
+            gone.expect("it goes with its last user");
+            assert!(world.runtime.block_on(world.tree.inode(inode)).is_err());
+        }
     });
 }
 
