@@ -44,7 +44,7 @@ impl Files {
             self.inner.budget.moved(before, state.dirty.bytes());
         }
         if !call.caller.is_root() {
-            self.drop_set_id(ino).await?;
+            self.drop_set_id(call, ino).await?;
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Files {
             self.inner.budget.moved(before, state.dirty.bytes());
         }
         if !call.caller.is_root() {
-            self.drop_set_id(ino).await?;
+            self.drop_set_id(call, ino).await?;
         }
         Ok(())
     }

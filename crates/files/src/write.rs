@@ -40,17 +40,17 @@ impl Files {
             self.flush_soon(&node);
         }
         if !call.caller.is_root() {
-            self.drop_set_id(ino).await?;
+            self.drop_set_id(call, ino).await?;
         }
         Ok(())
     }
 
     /// Takes the set-id bits off a file that somebody other than the superuser changed.
-    pub(crate) async fn drop_set_id(&self, ino: Ino) -> Result<()> {
+    pub(crate) async fn drop_set_id(&self, call: &Call, ino: Ino) -> Result<()> {
         let inode = self.inner.tree.inode(ino).await?;
-        if access::without_privileges(inode.mode) != inode.mode {
+        if access::without_privileges(&inode, &call.caller) != inode.mode {
             let change = &mut |inode: &mut Inode, _: &mut Batch| {
-                inode.mode = access::without_privileges(inode.mode);
+                inode.mode = access::without_privileges(inode, &call.caller);
                 Ok(())
             };
             self.inner.tree.update(ino, change).await?;

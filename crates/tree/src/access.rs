@@ -121,15 +121,14 @@ pub fn inherited(directory: &Inode, caller: &Caller, kind: Kind, mode: u32) -> (
 pub fn apply(inode: &mut Inode, caller: &Caller, set: &SetAttributes, now: ballast_types::Timestamp) -> Result<()> {
     check(inode, caller, set)?;
     if set.uid.is_some() || set.gid.is_some() {
+        if !inode.kind.looks_like_directory() {
+            inode.mode = without_privileges(inode, caller);
+        }
         inode.uid = set.uid.unwrap_or(inode.uid);
         inode.gid = set.gid.unwrap_or(inode.gid);
-        if !inode.kind.looks_like_directory() {
-            inode.mode = without_privileges(inode.mode);
-        }
     }
     if let Some(mode) = set.mode {
-        let may_set_gid = caller.is_root() || caller.in_group(inode.gid);
-        inode.mode = mode & if may_set_gid { MODE } else { MODE & !SET_GID };
+        inode.mode = mode & if may_set_gid(inode, caller) { MODE } else { MODE & !SET_GID };
     }
     let at = |time: SetTime| match time {
         SetTime::Now => now,
@@ -141,10 +140,20 @@ pub fn apply(inode: &mut Inode, caller: &Caller, set: &SetAttributes, now: balla
     Ok(())
 }
 
-/// The mode after a change of owner or content: a program loses the rights it ran with.
-pub fn without_privileges(mode: u32) -> u32 {
-    let lost = if mode & GROUP_EXECUTE != 0 { SET_UID | SET_GID } else { SET_UID };
-    mode & !lost
+/// The mode after a change of owner or content by `caller`: a program loses the rights it ran with. A set-group-id bit
+/// that nobody executes by stays for those who could set it.
+pub fn without_privileges(inode: &Inode, caller: &Caller) -> u32 {
+    let stays = groups_keep_set_gid(inode) && may_set_gid(inode, caller);
+    inode.mode & !if stays { SET_UID } else { SET_UID | SET_GID }
+}
+
+/// True if it depends on the caller's groups what [`without_privileges`] leaves.
+pub fn groups_keep_set_gid(inode: &Inode) -> bool {
+    inode.mode & (SET_GID | GROUP_EXECUTE) == SET_GID
+}
+
+fn may_set_gid(inode: &Inode, caller: &Caller) -> bool {
+    caller.is_root() || caller.in_group(inode.gid)
 }
 
 fn check(inode: &Inode, caller: &Caller, set: &SetAttributes) -> Result<()> {

@@ -54,7 +54,7 @@ impl Ops {
         let opened = self.handles.get(handle)?;
         match &*opened {
             Opened::File(file) => {
-                let call = if keep_privileges { Call::internal() } else { who.call() };
+                let call = if keep_privileges { Call::internal() } else { self.changer(who, file.ino()).await };
                 self.files.write(&call, file.ino(), offset, bytes).await?;
                 if is_synchronous {
                     self.files.fsync(file).await?;
@@ -112,7 +112,7 @@ impl Ops {
             libc::FALLOC_FL_ZERO_RANGE => Allocate::Zero,
             _ => return Err(Errno::EOPNOTSUPP.into()),
         };
-        Ok(self.files.fallocate(&who.call(), ino, offset, length, how).await?)
+        Ok(self.files.fallocate(&self.changer(who, ino).await, ino, offset, length, how).await?)
     }
 
     pub async fn lseek(&self, ino: Ino, offset: i64, whence: i32) -> Done<i64> {
@@ -130,7 +130,7 @@ impl Ops {
         if Numbers::is_virtual(from.0.0) || Numbers::is_virtual(to.0.0) {
             return Err(Errno::EOPNOTSUPP.into());
         }
-        let copied = self.files.copy_range(&who.call(), from, to, length).await?;
+        let copied = self.files.copy_range(&self.changer(who, to.0).await, from, to, length).await?;
         Ok(u32::try_from(copied).map_err(|_| Errno::EOVERFLOW)?)
     }
 

@@ -36,15 +36,15 @@ impl Ops {
             if !change.open {
                 as_caller!(who, call => self.tree.access(&call, ino, Access::WRITE))?;
             }
-            self.files.truncate(&who.call(), ino, size).await?;
+            self.files.truncate(&self.changer(who, ino).await, ino, size).await?;
         }
         let set = change.attributes;
         if set == SetAttributes::default() {
             return self.getattr(ino).await;
         }
-        // Who may give a file to a group, or set its set-group-id bit, depends on all groups of the caller: without them
-        // the bit is left out, and nothing refused.
-        let (inode, _) = match set.mode.is_some() || set.gid.is_some() {
+        // Who may give a file to a group, or set or keep its set-group-id bit, depends on all groups of the caller:
+        // without them the bit is left out, and nothing refused.
+        let (inode, _) = match set.mode.is_some() || set.uid.is_some() || set.gid.is_some() {
             true => self.files.set_attributes(&who.call_with_groups(), ino, set).await?,
             false => as_caller!(who, call => self.files.set_attributes(&call, ino, set.clone()))?,
         };

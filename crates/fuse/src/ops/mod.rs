@@ -16,9 +16,10 @@ use crate::attributes::attributes;
 use crate::errno::Fault;
 use crate::handles::Handles;
 use crate::virtuals::{Numbers, Virtual};
+use crate::who::Who;
 use ballast_files::Files;
-use ballast_tree::{Inode, Tree};
-use ballast_types::{Ino, Kind, Name};
+use ballast_tree::{Inode, Tree, access};
+use ballast_types::{Call, Ino, Kind, Name};
 use bytes::Bytes;
 use fuser::{Errno, FileAttr};
 use std::ffi::OsStr;
@@ -42,6 +43,12 @@ impl Ops {
     async fn shown(&self, inode: Inode) -> Done<FileAttr> {
         let inode = self.files.current(inode).await?;
         Ok(attributes(&inode, self.files.allocated(&inode)))
+    }
+
+    /// The call of who changes a file's content, with the groups if it depends on them whether a bit of its mode stays.
+    async fn changer(&self, who: &Who, ino: Ino) -> Call {
+        let matters = who.uid != 0 && self.tree.inode(ino).await.is_ok_and(|inode| access::groups_keep_set_gid(&inode));
+        if matters { who.call_with_groups() } else { who.call() }
     }
 
     /// A change inside a stream or table is not permitted, whatever the tree calls it.

@@ -69,6 +69,35 @@ fn a_program_that_is_written_to_loses_its_rights() {
 }
 
 #[test]
+fn a_set_group_id_bit_without_execution_stays_for_members_of_the_group_alone() {
+    on_mount(|world| {
+        mode(world, "", 0o777);
+        fs::write(world.at("source"), "text").expect("it can be written");
+        let (outsider, member) = (("", 0o767), ("61001", 0o2767));
+        let changes = [
+            "echo x >> file",
+            ": > file",
+            "truncate -s 3 file",
+            "fallocate -l 9000 file",
+            "cp source file",
+            "chown 61000 file",
+            "chown 61000:61000 file",
+        ];
+        for change in changes {
+            for (groups, left) in [outsider, member] {
+                fs::write(world.at("file"), "a file").expect("it can be written");
+                chown(world.at("file"), Some(61_000), Some(61_001)).expect("root may");
+                mode(world, "file", 0o6767);
+                assert!(as_user(world, groups, change), "{change}");
+                let found = fs::metadata(world.at("file")).expect("it is there").mode() & 0o7777;
+                assert_eq!(found, left, "{change} by a member of {groups:?}: {found:o}");
+                fs::remove_file(world.at("file")).expect("it can be removed");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_file_that_anybody_changes_loses_its_capabilities() {
     on_mount(|world| {
         mode(world, "", 0o777);

@@ -128,6 +128,10 @@ async fn chown_and_chmod_take_away_what_a_program_ran_with() {
         0o2744,
         "without execution for the group it is no set-id bit"
     );
+    assert_eq!(set(root(), owner(5)).await.unwrap().mode, 0o2744);
+    assert_eq!(set(member(5, 5, &[50]), group(5)).await.unwrap().mode, 0o2744, "who is in its group may leave it so");
+    assert_eq!(set(root(), group(50)).await.unwrap().mode, 0o2744);
+    assert_eq!(set(user(5), group(5)).await.unwrap().mode, 0o744, "5 is not in group 50");
     let both = SetAttributes { uid: Some(8), mode: Some(0o4755), ..SetAttributes::default() };
     assert_eq!(set(root(), both).await.unwrap().mode, 0o4755, "a mode that is asked for besides holds");
 }

@@ -321,11 +321,11 @@ impl State {
         if *set == SetAttributes::default() {
             return Ok(());
         }
+        if (set.uid.is_some() || set.gid.is_some()) && !like_directory(node.kind) {
+            node.mode &= if node.mode & 0o010 != 0 || !member(node.gid) { !0o6000 } else { !0o4000 };
+        }
         node.uid = set.uid.unwrap_or(node.uid);
         node.gid = set.gid.unwrap_or(node.gid);
-        if (set.uid.is_some() || set.gid.is_some()) && !like_directory(node.kind) {
-            node.mode &= if node.mode & 0o010 != 0 { !0o6000 } else { !0o4000 };
-        }
         if let Some(mode) = set.mode {
             node.mode = if member(node.gid) { mode } else { mode & !0o2000 };
         }
