@@ -78,4 +78,15 @@ pub enum Rename {
     Exchange,
     /// Leaves a character device 0/0 behind.
     Whiteout,
+    WhiteoutNoReplace,
+}
+
+impl Rename {
+    pub(crate) fn refuses_to_replace(self) -> bool {
+        matches!(self, Self::NoReplace | Self::WhiteoutNoReplace)
+    }
+
+    pub(crate) fn leaves_whiteout(self) -> bool {
+        matches!(self, Self::Whiteout | Self::WhiteoutNoReplace)
+    }
 }

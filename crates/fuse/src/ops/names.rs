@@ -130,6 +130,7 @@ impl Ops {
             RenameFlags::RENAME_NOREPLACE => Rename::NoReplace,
             RenameFlags::RENAME_EXCHANGE => Rename::Exchange,
             RenameFlags::RENAME_WHITEOUT => Rename::Whiteout,
+            both if both == RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_WHITEOUT => Rename::WhiteoutNoReplace,
             _ => return Err(Errno::EINVAL.into()),
         };
         let (from_name, to_name) = (name_of(from.1)?, name_of(to.1)?);

@@ -170,6 +170,22 @@ fn the_flags_of_renameat2_mean_what_they_say() {
         assert_eq!(rename("d", "e", libc::RENAME_WHITEOUT), Ok(0));
         let left = fs::metadata(world.at("d")).expect("a whiteout is left");
         assert!(left.file_type().is_char_device() && left.rdev() == 0);
+        let both = libc::RENAME_NOREPLACE | libc::RENAME_WHITEOUT;
+        assert_eq!(rename("e", "a", both), Err(libc::EEXIST));
+        assert_eq!(rename("e", "f", both), Ok(0));
+        let left = fs::metadata(world.at("e")).expect("a whiteout is left");
+        assert!(left.file_type().is_char_device() && world.at("f").is_file());
+        assert_eq!(rename("f", "e", libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT), Err(libc::EINVAL));
+    });
+}
+
+#[test]
+fn a_file_without_a_name_is_refused_as_programs_expect_it() {
+    on_mount(|world| {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_TMPFILE);
+        assert_eq!(errno(options.open(&world.path)), libc::EOPNOTSUPP);
+        assert_eq!(errno(options.open(&world.path)), libc::EOPNOTSUPP, "the kernel remembers it");
     });
 }
 

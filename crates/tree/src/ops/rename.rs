@@ -108,7 +108,7 @@ async fn locked(
         edit.load(target.ino).await?;
     }
     match (how, &target) {
-        (Rename::NoReplace, Some(_)) => return Err(Error::AlreadyExists(to.1.to_string())),
+        (how, Some(_)) if how.refuses_to_replace() => return Err(Error::AlreadyExists(to.1.to_string())),
         (Rename::Exchange, None) => return Err(Error::NotFound(to.1.to_string())),
         // Two names of one inode, or twice the same name: POSIX wants that nothing happens.
         (_, Some(target)) if target.ino == source.ino => return Ok(edit.tree.volume.position()),
@@ -119,7 +119,7 @@ async fn locked(
         (Rename::Exchange, Some(target)) => exchange(&mut edit, from, to, &source, &target),
         (_, target) => replace(&mut edit, from, to, &source, target.as_ref()).await?,
     }
-    if how == Rename::Whiteout {
+    if how.leaves_whiteout() {
         leave_whiteout(&mut edit, call, from).await?;
     }
     edit.commit().await

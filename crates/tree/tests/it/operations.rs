@@ -142,6 +142,9 @@ async fn rename_answers_every_misuse_as_posix_says() {
     assert_eq!((whiteout.kind, whiteout.rdev), (Kind::CharDevice, 0));
     rename("/f", "/empty", Rename::Replace).await.unwrap();
     rename("/h", "/d/e", Rename::Replace).await.unwrap();
+    assert!(matches!(rename("/g", "/d", Rename::WhiteoutNoReplace).await, Err(Error::AlreadyExists(_))));
+    rename("/d/e", "/d/i", Rename::WhiteoutNoReplace).await.unwrap();
+    assert_eq!(fixture.at("/d/e").await.unwrap().kind, Kind::CharDevice);
     assert_eq!(fixture.names("/").await, ["d", "empty", "g", "s"]);
 }
 

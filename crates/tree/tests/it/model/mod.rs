@@ -50,6 +50,7 @@ fn any_how() -> impl Strategy<Value = Rename> {
         1 => Just(Rename::NoReplace),
         2 => Just(Rename::Exchange),
         1 => Just(Rename::Whiteout),
+        1 => Just(Rename::WhiteoutNoReplace),
     ]
 }
 
@@ -189,7 +190,7 @@ impl Pair {
                 };
                 let done = tree.rename(call, (from, &name(source)), (to, &name(target)), *how).await;
                 let whiteout = match (&done, how) {
-                    (Ok(_), Rename::Whiteout) => {
+                    (Ok(_), Rename::Whiteout | Rename::WhiteoutNoReplace) => {
                         tree.lookup(&root(), from, &name(source)).await.ok().map(|inode| inode.ino)
                     }
                     _ => None,

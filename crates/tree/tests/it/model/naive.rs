@@ -256,7 +256,7 @@ impl State {
         need(&self.nodes[&to], caller, SEARCH)?;
         let source = source.ok_or("ENOENT")?;
         match (how, target) {
-            (Rename::NoReplace, Some(_)) => return Err("EEXIST"),
+            (Rename::NoReplace | Rename::WhiteoutNoReplace, Some(_)) => return Err("EEXIST"),
             (Rename::Exchange, None) => return Err("ENOENT"),
             (_, Some(target)) if target == source => return Ok(()),
             _ => {}
