@@ -10,6 +10,7 @@ mod create;
 mod doctor;
 mod du;
 mod failure;
+mod limits;
 mod ls;
 mod output;
 mod path;
