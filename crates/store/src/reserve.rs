@@ -42,8 +42,8 @@ pub struct Reserve {
 #[derive(Debug, Default)]
 struct Seen {
     at: Option<Instant>,
-    /// What is left, if it is too little for new data.
-    short: Option<u64>,
+    /// Why new data is refused, if it is.
+    short: Option<Error>,
 }
 
 impl Reserve {
@@ -57,23 +57,32 @@ impl Reserve {
         let mut seen = self.seen.lock();
         if seen.at.is_none_or(|at| at.elapsed() >= limits::DISK_LOOK) {
             let space = self.space().ok();
-            let short = space.filter(|space| space.available < kept_bytes(space.bytes));
-            *seen = Seen { at: Some(Instant::now()), short: short.map(|space| space.available) };
+            // Some more than was too little, or it would come and go.
+            let more = |space: &DiskSpace| if seen.short.is_some() { reserve_bytes(space.bytes) } else { 0 };
+            let short = space.filter(|space| space.available < kept_bytes(space.bytes) + more(space));
+            let short = short.map(|space| self.nearly_full(space));
+            match (&seen.short, &short) {
+                (None, Some(error)) => tracing::warn!(%error, "new data is refused"),
+                (Some(_), None) => tracing::info!("there is space again: new data is taken"),
+                _ => {}
+            }
+            *seen = Seen { at: Some(Instant::now()), short };
         }
-        match seen.short {
-            None => Ok(()),
-            Some(left) => Err(Error::Exhausted(format!(
-                "the disk is nearly full: {} MiB are left of it, and they are kept for what is stored already; remove \
-                 something, or free space in {}",
-                left >> 20,
-                self.directory.display()
-            ))),
-        }
+        seen.short.clone().map_or(Ok(()), Err)
     }
 
     /// What the disk has now.
     pub fn space(&self) -> io::Result<DiskSpace> {
         self.disk.space(&self.directory)
+    }
+
+    fn nearly_full(&self, space: DiskSpace) -> Error {
+        Error::Exhausted(format!(
+            "the disk is nearly full: the last {} MiB are kept for what is stored already; remove something, or free \
+             space in {}",
+            kept_bytes(space.bytes) >> 20,
+            self.directory.display()
+        ))
     }
 
     /// Gives the reserve up if the disk is full, and makes it again if there is space. Blocks for a few calls.
@@ -147,10 +156,17 @@ mod tests {
         others.preallocate(DISK_BYTES - kept_bytes(DISK_BYTES) + 1, Fill::Nothing).unwrap();
         tokio::time::advance(limits::DISK_LOOK).await;
         assert!(matches!(reserve.check(), Err(Error::Exhausted(_))));
+        let look = async || {
+            tokio::time::advance(limits::DISK_LOOK).await;
+            reserve.check()
+        };
+        others.truncate(DISK_BYTES - kept_bytes(DISK_BYTES)).unwrap();
+        assert!(look().await.is_err(), "what is just enough would come and go");
         others.truncate(0).unwrap();
         assert!(reserve.check().is_err(), "it is looked at now and then");
-        tokio::time::advance(limits::DISK_LOOK).await;
-        assert!(reserve.check().is_ok());
+        assert!(look().await.is_ok());
+        others.preallocate(DISK_BYTES - kept_bytes(DISK_BYTES), Fill::Nothing).unwrap();
+        assert!(look().await.is_ok(), "just enough is enough for who has not been refused");
     }
 
     #[test]

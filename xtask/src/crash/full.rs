@@ -164,7 +164,7 @@ fn by_itself(
 }
 
 fn names_the_cause(text: &str) -> bool {
-    text.contains("the disk is full") || text.contains("no storage space")
+    ["the disk is full", "the disk is nearly full", "no storage space"].iter().any(|cause| text.contains(cause))
 }
 
 /// A small file system of its own, unmounted with the value.
