@@ -9,6 +9,8 @@ mod sim;
 mod tests;
 
 pub use real::RealDisk;
+#[cfg(test)]
+pub(crate) use sim::SECTOR_BYTES;
 pub use sim::{SimDisk, SimFaults};
 
 use std::io::{self, IoSlice};
@@ -117,6 +119,13 @@ pub fn read_full_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::
         }
     }
     Ok(done)
+}
+
+/// True if the error says that the disk does not have what was written: to wait does not help.
+pub fn is_damage(error: &io::Error) -> bool {
+    // The last two are a file system's own damage, in ext4 and XFS.
+    const LOST: [i32; 6] = [libc::EIO, libc::ENODATA, libc::EREMOTEIO, libc::EILSEQ, libc::EUCLEAN, libc::EBADMSG];
+    error.raw_os_error().is_some_and(|code| LOST.contains(&code))
 }
 
 /// True if the error says that space is used up: of the disk, or of a quota.

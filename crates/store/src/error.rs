@@ -29,7 +29,8 @@ pub enum Error {
     /// Another server owns the volume. The text names it as far as it is known.
     #[error("the volume is owned by another server: {0}")]
     Fenced(String),
-    /// Stored bytes are not what was written. The text names the file and the offset.
+    /// Stored bytes are not what was written, or are lost: to wait does not help. The text names the file and the
+    /// offset.
     #[error("corrupt: {0}")]
     Corrupt(String),
     #[error("{0}")]

@@ -143,8 +143,9 @@ impl Inner {
         }
     }
 
-    /// Payload that is about to be copied. What is damaged is copied as it is, with zeros where nothing is, under the CRC
-    /// that it had: it stays damaged to whoever reads it, and holds up nobody else.
+    /// Payload that is about to be copied. What is damaged is copied as it is, with zeros where nothing is, under the
+    /// CRC that it had: it stays damaged to whoever reads it, and holds up nobody else. What cannot be read at all,
+    /// and may be some day, is `Corrupt`.
     pub async fn read_to_copy(&self, pointer: &Pointer) -> Result<Bytes> {
         let what = match self.read_payload(pointer).await {
             Err(Error::Corrupt(what)) => what,

@@ -271,6 +271,11 @@ impl Log {
         self.shared.condemn(position)
     }
 
+    /// Takes back that files were condemned: what points into them could not be moved.
+    pub fn pardon(&self, files: &[LogFile]) {
+        self.shared.state.lock().files.pardon(files);
+    }
+
     /// Removes condemned files from the store and from the budget. Readers that already hold one may finish.
     pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
         self.shared.remove(files).await

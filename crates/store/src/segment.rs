@@ -9,7 +9,7 @@
 //! | 4 | magic `GSLB` |
 //!
 //! A local volume has another kind beside them: a file of the log that became a segment where it is, with the log's
-//! own bytes (see `log::settled`).
+//! own bytes (see `log::settled`); and a log of objects has objects that stay where they are, for what cannot be read.
 //!
 //! Rows point at payloads directly; the list at the end is for `fsck` and `inspect`. A segment's name holds the
 //! epoch of the writer that made it, so no two writers ever use the same name. A PUT is durable on return.
@@ -166,21 +166,29 @@ impl Segments {
 
     /// What is there of the payload, whatever it is.
     pub async fn read_unchecked(&self, pointer: &Pointer) -> Result<Bytes> {
-        let end = pointer.offset + u64::from(pointer.length);
-        match pointer.place {
+        let read = match pointer.place {
             Place::Log { .. } => self.files.read(pointer).await,
-            Place::Segment { .. } => {
-                let path = self.path(pointer.place);
-                match self.store.get_range(&path, pointer.offset..end).await {
-                    Ok(read) => Ok(read),
-                    Err(object_store::Error::NotFound { .. }) => Err(Error::PayloadMoved),
-                    // What lies behind the end of an object is an error of its own to each store.
-                    Err(error) => match self.store.head(&path).await {
-                        Ok(meta) if meta.size <= pointer.offset => Ok(Bytes::new()),
-                        _ => Err(unavailable("read a segment", error)),
-                    },
-                }
+            Place::Segment { .. } => self.read_object(pointer).await,
+        };
+        match read {
+            // Nobody has removed it, and it may come back.
+            Err(Error::PayloadMoved) if self.known.lock().get(&pointer.place).is_some_and(|known| !known.condemned) => {
+                Err(Error::Corrupt(format!("{} is gone", self.name(pointer.place))))
             }
+            read => read,
+        }
+    }
+
+    async fn read_object(&self, pointer: &Pointer) -> Result<Bytes> {
+        let (path, end) = (self.path(pointer.place), pointer.offset + u64::from(pointer.length));
+        match self.store.get_range(&path, pointer.offset..end).await {
+            Ok(read) => Ok(read),
+            Err(object_store::Error::NotFound { .. }) => Err(Error::PayloadMoved),
+            // What lies behind the end of an object is an error of its own to each store.
+            Err(error) => match self.store.head(&path).await {
+                Ok(meta) if meta.size <= pointer.offset => Ok(Bytes::new()),
+                _ => Err(unavailable("read a segment", error)),
+            },
         }
     }
 

@@ -10,6 +10,7 @@
 //! seed, `BALLAST_SEEDS=n` runs so many, `BALLAST_FIRST=n` begins there, `BALLAST_JOBS=n` uses so many threads.
 
 mod found;
+mod lost;
 mod model;
 mod steps;
 mod world;

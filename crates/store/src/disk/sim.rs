@@ -3,18 +3,20 @@
 //! What was written is visible to every reader at once and *unsynced* until `sync_data`. A power cut
 //! ([`SimDisk::power_cut`]) keeps an arbitrary part of what is unsynced: each sector of each write is kept,
 //! lost, or torn into garbage; changes of names since the last `sync_directory` survive up to an arbitrary
-//! one. Everything is decided by the seed, so a run replays exactly.
+//! one. Everything is decided by the seed, so a run replays exactly. What a disk has lost or does not let go of, it
+//! does to whoever asks, also after a crash.
 
 use super::{Disk, DiskFile, DiskSpace, Fill, Names};
 use ballast_runtime::Random;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a disk writes whole or not at all, unless a power cut tears it.
-const SECTOR_BYTES: u64 = 512;
+pub const SECTOR_BYTES: u64 = 512;
 
 /// How often things go wrong: one in so many calls; 0 is never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +33,7 @@ pub struct SimFaults {
 
 type Content = Arc<Mutex<SimContent>>;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct SimContent {
     /// What a reader sees.
     visible: Vec<u8>,
@@ -41,6 +43,10 @@ struct SimContent {
     unsynced: Vec<(u64, Option<Vec<u8>>)>,
     /// Names made and removed.
     renamed: i128,
+    /// Bytes whose reading fails with `EIO`, until they are written again.
+    unreadable: Vec<Range<u64>>,
+    /// Its names can neither be changed nor removed.
+    is_fixed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +108,26 @@ impl SimDisk {
         self.state.lock().interrupt = Some((calls, Box::new(run)));
     }
 
+    /// From now on, reading these bytes of a file fails, whatever its name becomes.
+    pub fn lose(&self, path: &Path, bytes: Range<u64>) {
+        self.with_content(path, |content| content.unreadable.push(bytes));
+    }
+
+    /// Gives all of a file back.
+    pub fn give_back(&self, path: &Path) {
+        self.with_content(path, |content| content.unreadable.clear());
+    }
+
+    /// From now on, the file can neither be renamed nor removed; or it can again.
+    pub fn fix(&self, path: &Path, is_fixed: bool) {
+        self.with_content(path, |content| content.is_fixed = is_fixed);
+    }
+
+    fn with_content(&self, path: &Path, change: impl FnOnce(&mut SimContent)) {
+        let content = self.state.lock().names.get(path).cloned();
+        change(&mut content.expect("the file is there").lock());
+    }
+
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
@@ -141,15 +167,9 @@ impl SimDisk {
         // A file may have several names, of which some are durable: each file is copied once.
         let mut copies: BTreeMap<usize, Content> = BTreeMap::new();
         let mut copy = |content: &Content| {
-            let copied = copies.entry(Arc::as_ptr(content) as usize).or_insert_with(|| {
-                let content = content.lock();
-                Arc::new(Mutex::new(SimContent {
-                    visible: content.visible.clone(),
-                    durable: content.durable.clone(),
-                    unsynced: content.unsynced.clone(),
-                    renamed: content.renamed,
-                }))
-            });
+            let copied = copies
+                .entry(Arc::as_ptr(content) as usize)
+                .or_insert_with(|| Arc::new(Mutex::new(content.lock().clone())));
             Arc::clone(copied)
         };
         let after = Self::new(self.random.clone(), SimFaults::default());
@@ -176,7 +196,9 @@ impl SimDisk {
                 None => {}
             }
         }
-        Arc::new(Mutex::new(SimContent { visible: bytes.clone(), durable: bytes, ..SimContent::default() }))
+        let (unreadable, is_fixed) = (content.unreadable.clone(), content.is_fixed);
+        let (visible, durable) = (bytes.clone(), bytes);
+        Arc::new(Mutex::new(SimContent { visible, durable, unreadable, is_fixed, ..SimContent::default() }))
     }
 
     /// Sector by sector: written, lost, or torn.
@@ -245,6 +267,10 @@ fn write(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
     bytes[offset as usize..end].copy_from_slice(data);
 }
 
+fn overlap(bytes: &Range<u64>, offset: u64, length: usize) -> bool {
+    bytes.start < offset + length as u64 && offset < bytes.end
+}
+
 fn not_found(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, path.display().to_string())
 }
@@ -264,6 +290,14 @@ impl SimState {
 
     fn used(&self) -> u64 {
         self.names.values().map(|content| content.lock().visible.len() as u64).sum()
+    }
+
+    fn check_loose(&self, path: &Path) -> io::Result<()> {
+        match self.names.get(path) {
+            None => Err(not_found(path)),
+            Some(content) if content.lock().is_fixed => Err(io::Error::from_raw_os_error(libc::EPERM)),
+            Some(_) => Ok(()),
+        }
     }
 
     fn is_full(&self, more: u64) -> bool {
@@ -312,15 +346,14 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.call()?;
-        if !state.names.contains_key(path) {
-            return Err(not_found(path));
-        }
+        state.check_loose(path)?;
         state.change(NameChange::Unlink(path.to_path_buf()));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.call()?;
+        state.check_loose(from)?;
         let content = Arc::clone(state.names.get(from).ok_or_else(|| not_found(from))?);
         state.change(NameChange::Link(to.to_path_buf(), content));
         state.change(NameChange::Unlink(from.to_path_buf()));
@@ -344,6 +377,7 @@ struct SimFile {
 impl SimFile {
     fn put(&self, data: &[u8], offset: u64) {
         let mut content = self.content.lock();
+        content.unreadable.retain(|bytes| !overlap(bytes, offset, data.len()));
         write(&mut content.visible, offset, data);
         content.unsynced.push((offset, Some(data.to_vec())));
     }
@@ -366,6 +400,9 @@ impl DiskFile for SimFile {
         let content = self.content.lock();
         let from = content.visible.len().min(offset as usize);
         let read = buffer.len().min(content.visible.len() - from);
+        if content.unreadable.iter().any(|bytes| overlap(bytes, offset, read)) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         buffer[..read].copy_from_slice(&content.visible[from..from + read]);
         Ok(read)
     }

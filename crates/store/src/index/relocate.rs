@@ -1,14 +1,15 @@
 //! Moves the payload of rows into fresh segments: the one way in which a pointer ever changes.
 //!
 //! Rows are replaced only if they still are what was read, so a writer always wins over a move. Cost: the
-//! payload is read once and written once; a batch of rows is one transaction.
+//! payload is read once and written once; a batch of rows is one transaction. What cannot be read stays where it is,
+//! and the rows go on pointing there: neither is zeros in its place what was written, nor is it gone for good.
 
 use super::{Inner, transaction};
 use crate::pointer::Place;
 use crate::{Error, Pointer, Result, Value, limits};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
@@ -17,6 +18,16 @@ pub(crate) struct Moved {
     pub bytes: u64,
     /// Keys whose rows changed under the move: to be looked at again.
     pub changed: BTreeSet<Bytes>,
+    /// Keys whose rows cannot be read, and why.
+    pub unread: BTreeMap<Bytes, Error>,
+}
+
+/// What there is of a payload that is to be copied.
+pub(crate) enum ToCopy {
+    Bytes(Bytes),
+    Moved,
+    /// It cannot be read, and its place stays: [`Settling::leave`](super::settle::Settling::leave).
+    Unreadable,
 }
 
 /// Moves what the rows of these keys have in `wanted` places. Neighbouring keys lie together afterwards.
@@ -29,7 +40,14 @@ pub(crate) async fn move_rows(
     let mut batch: Vec<(Bytes, Value)> = Vec::new();
     let mut bytes = 0;
     for key in keys {
-        let Some(value) = inner.get(&key).await? else { continue };
+        let value = match inner.get(&key).await {
+            Err(error @ Error::Corrupt(_)) => {
+                moved.unread.insert(key, error);
+                continue;
+            }
+            found => found?,
+        };
+        let Some(value) = value else { continue };
         let size: usize =
             value.pointers.iter().filter(|pointer| wanted(pointer.place)).map(|pointer| pointer.length as usize).sum();
         if !value.pointers.iter().any(|pointer| wanted(pointer.place)) {
@@ -46,14 +64,21 @@ pub(crate) async fn move_rows(
     Ok(moved)
 }
 
-/// Reads payloads, many at a time where they are far away; `None` for what has moved. All of them lie in memory.
-pub(crate) async fn read_to_copy(inner: &Inner, pointers: &[Pointer]) -> Result<Vec<Option<Bytes>>> {
-    let reads: Vec<_> = pointers.iter().map(|pointer| inner.read_to_copy(pointer)).collect();
-    let read = stream::iter(reads).buffered(inner.log().reads_at_once()).map(|read| match read {
-        Err(Error::PayloadMoved) => Ok(None),
-        read => read.map(Some),
-    });
-    read.try_collect().await
+/// Reads payloads, many at a time where they are far away. All of them lie in memory.
+pub(crate) async fn read_to_copy(inner: &Inner, pointers: &[Pointer]) -> Result<Vec<ToCopy>> {
+    let reads: Vec<_> = pointers.iter().map(|pointer| read_one(inner, pointer)).collect();
+    stream::iter(reads).buffered(inner.log().reads_at_once()).try_collect().await
+}
+
+async fn read_one(inner: &Inner, pointer: &Pointer) -> Result<ToCopy> {
+    match inner.read_to_copy(pointer).await {
+        Err(Error::PayloadMoved) => Ok(ToCopy::Moved),
+        Err(error @ Error::Corrupt(_)) => {
+            inner.settling.leave(pointer.place, &error);
+            Ok(ToCopy::Unreadable)
+        }
+        read => read.map(ToCopy::Bytes),
+    }
 }
 
 async fn move_batch(
@@ -70,15 +95,21 @@ async fn move_batch(
     let read = read_to_copy(inner, &pointers).await?;
     let mut payloads: Vec<(u32, Bytes)> = Vec::new();
     let mut index: HashMap<Pointer, usize> = HashMap::new();
-    for (pointer, bytes) in pointers.into_iter().zip(read) {
-        if let Some(bytes) = bytes {
-            index.insert(pointer, payloads.len());
-            payloads.push((pointer.crc, bytes));
+    let mut gone = HashSet::new();
+    for (pointer, read) in pointers.into_iter().zip(read) {
+        match read {
+            ToCopy::Bytes(bytes) => {
+                index.insert(pointer, payloads.len());
+                payloads.push((pointer.crc, bytes));
+            }
+            ToCopy::Moved => drop(gone.insert(pointer)),
+            ToCopy::Unreadable => {}
         }
     }
-    let is_read = |(_, value): &(Bytes, Value)| of_row(value).iter().all(|pointer| index.contains_key(pointer));
-    let (rows, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_read);
-    moved.changed.extend(gone.into_iter().map(|(key, _)| key));
+    let has_changed = |(_, value): &(Bytes, Value)| of_row(value).iter().any(|pointer| gone.contains(pointer));
+    let (changed, mut rows): (Vec<_>, Vec<_>) = batch.into_iter().partition(has_changed);
+    moved.changed.extend(changed.into_iter().map(|(key, _)| key));
+    rows.retain(|(_, value)| of_row(value).iter().any(|pointer| index.contains_key(pointer)));
     if rows.is_empty() {
         return Ok(());
     }

@@ -8,6 +8,11 @@
 //! 4. Copy what named snapshots still need of them, and *remove* the files when no cut is open that was made
 //!    before, or a few seconds later.
 //!
+//! What cannot be read is not moved: a payload that the disk or the bucket has lost, or a row in a damaged block of
+//! the index. Its file is *left*: it becomes a segment as it is, or where the log is objects, counts as one. So
+//! nothing waits for it, rows go on pointing to it, and it is there when the disk or the bucket gives back what it
+//! had lost. That a bucket does not answer is no loss: the round fails, and the next one tries again.
+//!
 //! A crash anywhere leaves only copies that nothing points at (collected later) and files that are settled again.
 
 use super::candidates::log_places;
@@ -21,7 +26,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use slatedb::ValueDeletable;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
@@ -56,6 +61,8 @@ pub(crate) struct Settling {
     unread: Mutex<Unread>,
     /// Condemned files out of which the last rows have not been moved yet.
     condemned: Mutex<Vec<LogFile>>,
+    /// Places that stay as they are because something cannot be read, and what that is.
+    left: Mutex<BTreeMap<Place, String>>,
     /// Condemned files with the mark of the cuts that may still read them, for a while.
     retiring: Mutex<Vec<(LogFile, u64)>>,
     /// What may have made garbage and was not collected after: segments, writes to spaces with payload, deleted snapshots,
@@ -86,6 +93,27 @@ impl Settling {
 
     pub fn churn(&self) -> u64 {
         self.churn.load(Ordering::Relaxed)
+    }
+
+    /// From now on the place stays as it is, because of something that cannot be read. Told once of each place and
+    /// of each reason.
+    pub fn leave(&self, place: Place, error: &Error) {
+        let (mut left, why) = (self.left.lock(), error.to_string());
+        if !left.contains_key(&place) {
+            if left.values().all(|told| *told != why) {
+                tracing::error!(%place, error = %why, "what cannot be read is kept where it is");
+            }
+            left.insert(place, why);
+        }
+    }
+
+    pub fn is_left(&self, place: Place) -> bool {
+        self.left.lock().contains_key(&place)
+    }
+
+    /// How many of these files come before the first that is left.
+    fn count_before_left(&self, files: &[LogFile]) -> usize {
+        files.iter().position(|file| self.is_left(file.place)).unwrap_or(files.len())
     }
 
     /// A round was not finished.
@@ -136,11 +164,13 @@ pub(crate) async fn settle(inner: &Arc<Inner>) -> Result<Settled> {
         let copied = files_to_copy(inner, target).await?;
         let places = copied.iter().flat_map(|file| inner.log().places(*file)).collect();
         move_candidates(inner, &places, &mut settled).await?;
-        let end = copied.last().map_or(Position(0), |file| file.end);
+        let emptied = &copied[..inner.settling.count_before_left(&copied)];
+        let end = emptied.last().map_or(Position(0), |file| file.end);
         condemn(inner, end, &mut settled).await?;
         settled.files_removed += remove_retired(inner).await?;
         let oldest = old_files(inner, target).next();
-        if copied.is_empty() || oldest.is_none() || oldest == copied.first().copied() {
+        let waits = oldest == copied.first().copied() && !oldest.is_some_and(|file| inner.settling.is_left(file.place));
+        if copied.is_empty() || oldest.is_none() || waits {
             break;
         }
     }
@@ -192,7 +222,14 @@ async fn read_unread(inner: &Arc<Inner>) -> Result<()> {
             let places = log_places(&row.value.pointers);
             inner.shared.candidates.note(places.map(|place| (place, row.key.clone())));
         };
-        collect::for_each_row(&cut, note).await?;
+        match collect::for_each_row(&cut, note).await {
+            // Nobody knows what the other rows point at.
+            Err(error @ Error::Corrupt(_)) => {
+                let places = unread.files.iter().flat_map(|file| inner.log().places(*file));
+                places.for_each(|place| inner.settling.leave(place, &error));
+            }
+            looked => looked?,
+        }
     }
     // Only now: an error means that they are read again next time.
     *inner.settling.unread.lock() = Unread::default();
@@ -225,10 +262,10 @@ async fn read_records(inner: &Arc<Inner>, unread: &Unread) -> Result<bool> {
     Ok(all)
 }
 
-/// Makes the oldest files segments as they are, up to one that is not worth it.
+/// Makes the oldest files segments as they are, up to one that need not stay.
 async fn keep_files(inner: &Arc<Inner>, target: Position, settled: &mut Settled) -> Result<()> {
     for file in old_files(inner, target) {
-        if !is_worth_keeping(inner, file).await? {
+        if !stays(inner, file).await? {
             break;
         }
         let Some((bytes, hold)) = inner.log().settle_file(file.place).await? else { break };
@@ -239,11 +276,11 @@ async fn keep_files(inner: &Arc<Inner>, target: Position, settled: &mut Settled)
     Ok(())
 }
 
-/// The oldest files, up to one that is worth keeping.
+/// The oldest files, up to one that stays.
 async fn files_to_copy(inner: &Arc<Inner>, target: Position) -> Result<Vec<LogFile>> {
     let mut files = Vec::new();
     for file in old_files(inner, target) {
-        if is_worth_keeping(inner, file).await? {
+        if stays(inner, file).await? {
             break;
         }
         files.push(file);
@@ -251,9 +288,19 @@ async fn files_to_copy(inner: &Arc<Inner>, target: Position) -> Result<Vec<LogFi
     Ok(files)
 }
 
-/// At least half of a full file is still used, so that neither dead bytes nor small segments become many.
-async fn is_worth_keeping(inner: &Arc<Inner>, file: LogFile) -> Result<bool> {
-    Ok(inner.log().is_files() && 2 * used_bytes(inner, file.place).await? >= inner.settling.file_bytes)
+/// It is left, or at least half of a full file is still used, so that neither dead bytes nor small segments become
+/// many.
+async fn stays(inner: &Arc<Inner>, file: LogFile) -> Result<bool> {
+    if inner.settling.is_left(file.place) || !inner.log().is_files() {
+        return Ok(inner.settling.is_left(file.place));
+    }
+    match used_bytes(inner, file.place).await {
+        Err(error @ Error::Corrupt(_)) => {
+            inner.settling.leave(file.place, &error);
+            Ok(true)
+        }
+        used => Ok(2 * used? >= inner.settling.file_bytes),
+    }
 }
 
 /// Bytes of payload in a file that rows point at: an estimate from some of the rows.
@@ -268,7 +315,8 @@ async fn used_bytes(inner: &Arc<Inner>, place: Place) -> Result<u64> {
     Ok(used * count as u64 / looked_at)
 }
 
-/// Moves what lies in `places`; the keys of rows that changed meanwhile become candidates again.
+/// Moves what lies in `places`; the keys of rows that changed meanwhile become candidates again, and all of a place
+/// that is left stay.
 async fn move_candidates(inner: &Arc<Inner>, places: &BTreeSet<Place>, settled: &mut Settled) -> Result<bool> {
     let mut taken = inner.shared.candidates.take(places);
     // In key order: neighbours become neighbours in a segment.
@@ -281,7 +329,14 @@ async fn move_candidates(inner: &Arc<Inner>, places: &BTreeSet<Place>, settled: 
         }
     };
     let unfinished = !moved.changed.is_empty();
-    taken.values_mut().for_each(|keys| keys.retain(|key| moved.changed.contains(key)));
+    for (place, keys) in &mut taken {
+        if let Some(error) = keys.iter().find_map(|key| moved.unread.get(key)) {
+            inner.settling.leave(*place, error);
+        }
+        if !inner.settling.is_left(*place) {
+            keys.retain(|key| moved.changed.contains(key));
+        }
+    }
     inner.shared.candidates.put_back(taken);
     settled.rows += moved.rows;
     settled.bytes += moved.bytes;
@@ -314,8 +369,10 @@ async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) ->
     // The moves must be durable before the old copies go.
     inner.durable(inner.log().position()).await?;
     let mark = inner.cuts.mark();
+    let (emptied, others) = condemned.split_at(inner.settling.count_before_left(&condemned));
+    inner.log().pardon(others);
     inner.settling.condemned.lock().clear();
-    inner.settling.retiring.lock().extend(condemned.into_iter().map(|file| (file, mark)));
+    inner.settling.retiring.lock().extend(emptied.iter().map(|file| (*file, mark)));
     Ok(())
 }
 
@@ -323,12 +380,14 @@ async fn condemn(inner: &Arc<Inner>, target: Position, settled: &mut Settled) ->
 async fn remove_retired(inner: &Arc<Inner>) -> Result<u64> {
     let retiring = inner.settling.retiring.lock().clone();
     let free = retiring.iter().filter(|(_, mark)| inner.cuts.none_before(*mark)).map(|(file, _)| *file);
-    let removable: Vec<LogFile> = free.collect();
-    if removable.is_empty() {
+    let free: Vec<LogFile> = free.collect();
+    if free.is_empty() {
         return Ok(0);
     }
-    snapshot::rescue(inner, &removable).await?;
-    inner.log().remove(&removable).await?;
-    inner.settling.retiring.lock().retain(|(file, _)| !removable.contains(file));
+    snapshot::rescue(inner, &free).await?;
+    let (removable, others) = free.split_at(inner.settling.count_before_left(&free));
+    inner.log().remove(removable).await?;
+    inner.log().pardon(others);
+    inner.settling.retiring.lock().retain(|(file, _)| !free.contains(file));
     Ok(removable.len() as u64)
 }

@@ -8,7 +8,8 @@
 //! Row: Space::System, `snapshot/` name → format 1; checkpoint id, 16 bytes; creation time in nanoseconds and
 //! position, 8 bytes each, little endian.
 
-use super::{Inner, cut, relocate, value};
+use super::relocate::{self, ToCopy};
+use super::{Inner, cut, value};
 use crate::codec::Reader;
 use crate::log::LogFile;
 use crate::pointer::Place;
@@ -246,7 +247,10 @@ impl Read for SnapshotRead {
     }
 }
 
-/// Copies what the snapshots need of log files that are about to go. Done again after a crash, it does no harm.
+/// Copies what the snapshots need of log files that are about to go. A file is left ([`Settling::is_left`]) if that
+/// cannot be read. Done again after a crash, it does no harm.
+///
+/// [`Settling::is_left`]: super::settle::Settling::is_left
 pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> {
     let places: BTreeSet<Place> = files.iter().flat_map(|file| inner.log().places(*file)).collect();
     let older = |named: &&Named| files.iter().any(|file| file.start < named.entry.position);
@@ -266,11 +270,19 @@ pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> 
         while !needed.is_empty() {
             let (some, rest) = needed.split_at(fitting(needed));
             needed = rest;
-            let read: Option<Vec<Bytes>> = relocate::read_to_copy(inner, some).await?.into_iter().collect();
-            let read = read.ok_or(Error::PayloadMoved)?;
-            let payloads = some.iter().zip(read).map(|(pointer, bytes)| (pointer.crc, bytes)).collect();
+            let (mut pointers, mut payloads) = (Vec::new(), Vec::new());
+            for (pointer, read) in some.iter().zip(relocate::read_to_copy(inner, some).await?) {
+                match read {
+                    ToCopy::Bytes(bytes) => {
+                        pointers.push(pointer);
+                        payloads.push((pointer.crc, bytes));
+                    }
+                    ToCopy::Moved => return Err(Error::PayloadMoved),
+                    ToCopy::Unreadable => {}
+                }
+            }
             let mut batch = Batch::new();
-            for (from, to) in some.iter().zip(inner.segments.write_again(payloads).await?) {
+            for (from, to) in pointers.into_iter().zip(inner.segments.write_again(payloads).await?) {
                 batch.hold(&to);
                 batch.put_with_payload(rescued_key(&name, from), Bytes::new(), [to.pointer]);
             }

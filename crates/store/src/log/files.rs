@@ -19,7 +19,7 @@ pub struct FileEntry {
     pub is_open: bool,
     pub condemned: bool,
     /// Payloads in flight have clones of it.
-    hold: Arc<()>,
+    pub hold: Arc<()>,
     /// `disk` only; none until the file has been made.
     pub handle: Option<Arc<dyn DiskFile>>,
 }
@@ -124,11 +124,19 @@ impl Files {
         self.remove(id)
     }
 
-    /// What it takes to make the oldest file a segment: its handle, and its hold. `None` if it must stay in the log.
-    pub fn for_segment(&self, id: FileId) -> Option<(Arc<dyn DiskFile>, Arc<()>)> {
+    /// Takes back that it condemned these.
+    pub fn pardon(&mut self, files: &[LogFile]) {
+        for id in files.iter().filter_map(|file| FileId::of(file.place)) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.condemned = false;
+            }
+        }
+    }
+
+    /// The oldest file, to make it a segment. `None` if it must stay in the log.
+    pub fn for_segment(&self, id: FileId) -> Option<&FileEntry> {
         let oldest = self.entries.first_key_value().filter(|(oldest, _)| **oldest == id);
-        let entry = oldest.map(|(_, entry)| entry).filter(|entry| !entry.condemned && !entry.is_open)?;
-        Some((Arc::clone(entry.handle.as_ref()?), Arc::clone(&entry.hold)))
+        oldest.map(|(_, entry)| entry).filter(|entry| !entry.condemned && !entry.is_open)
     }
 
     pub fn remove(&mut self, id: FileId) -> Option<FileEntry> {

@@ -69,6 +69,14 @@ pub fn io_error(doing: &str, path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("{doing} {} failed", path.display()), error)
 }
 
+/// The error for bytes of a file that cannot be read: damage, if the disk has lost them.
+pub fn read_error(path: &Path, error: io::Error) -> Error {
+    if disk::is_damage(&error) {
+        return Error::Corrupt(format!("{}: the disk cannot read it ({error})", path.display()));
+    }
+    io_error("reading", path, error)
+}
+
 pub struct DiskLog {
     maker: Arc<Maker>,
     /// Its name is the right to write.
@@ -407,7 +415,7 @@ pub fn remove_file(disk: &dyn Disk, path: &Path) -> Result<()> {
 
 pub fn read_block(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>> {
     let mut block = vec![0; BLOCK_BYTES as usize];
-    let read = disk::read_full_at(file, &mut block, offset).map_err(|error| io_error("reading", path, error))?;
+    let read = disk::read_full_at(file, &mut block, offset).map_err(|error| read_error(path, error))?;
     block.truncate(read);
     Ok(block)
 }

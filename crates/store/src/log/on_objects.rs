@@ -17,7 +17,7 @@ use super::format::{Entry, FileId, GROUP_HEADER_BYTES, GroupHeader};
 use super::group::{Group, Writer};
 use super::replay::ReadGroup;
 use crate::bucket::failure;
-use crate::{Error, Position, Result, limits};
+use crate::{Error, Pointer, Position, Result, limits};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -76,6 +76,16 @@ impl Objects {
         match bytes.filter(|bytes| *bytes < range.end) {
             Some(bytes) => Err(self.corrupt(number, &format!("it has {bytes} bytes, and should have {}", range.end))),
             None => read.map_err(|error| failure(&format!("read {path}"), error)),
+        }
+    }
+
+    /// What is there of a payload; `PayloadMoved` if the object is gone.
+    pub async fn payload(&self, id: FileId, pointer: &Pointer) -> Result<Bytes> {
+        let end = pointer.offset + u64::from(pointer.length);
+        match self.read(id.number, pointer.offset..end).await {
+            Err(Error::NotFound(_)) => Err(Error::PayloadMoved),
+            Err(Error::Corrupt(_)) => Ok(Bytes::new()),
+            read => read,
         }
     }
 

@@ -43,12 +43,11 @@ impl Shared {
                 self.read_file(|| self.name(id), handle, pointer).await
             }
             (None, Backend::Objects(writer)) => {
-                let range = pointer.offset..pointer.offset + u64::from(pointer.length);
-                match writer.objects.read(id.number, range).await {
-                    Err(Error::NotFound(_)) if self.state.lock().files.get(id).is_none() => Err(Error::PayloadMoved),
+                match writer.objects.payload(id, pointer).await {
                     // It may come back: a bucket has been restored before.
-                    Err(Error::NotFound(_)) => Err(damaged(&self.name(id), pointer, "the object is gone")),
-                    Err(Error::Corrupt(_)) => Ok(Bytes::new()),
+                    Err(Error::PayloadMoved) if self.state.lock().files.get(id).is_some() => {
+                        Err(damaged(&self.name(id), pointer, "the object is gone"))
+                    }
                     read => read,
                 }
             }
@@ -83,11 +82,14 @@ impl Shared {
                 buffer.truncate(read);
                 Ok(buffer.freeze())
             }
+            Err(error) if disk::is_damage(&error) => {
+                Err(damaged(&name(), pointer, &format!("the disk cannot read it ({error})")))
+            }
             Err(error) => Err(Error::unavailable(format!("reading {}", name()), error)),
         }
     }
 
-    fn name(&self, id: FileId) -> String {
+    pub fn name(&self, id: FileId) -> String {
         match &self.backend {
             Backend::Disk(disk) => disk.name(id),
             Backend::Objects(writer) => writer.objects.path(id.number).to_string(),

@@ -15,7 +15,7 @@
 use super::format::{BLOCK_BYTES, FILE_HEADER_BYTES, Fault, FileHeader, FileId, GroupHeader, GroupKind};
 use super::on_disk::{
     io_error, is_free_name, log_name, offset_of, parse_log_name, parse_settled_name, parse_writer_name, read_block,
-    remove_file, writer_name,
+    read_error, remove_file, writer_name,
 };
 use super::replay::{GroupReader, ReadGroup, Source};
 use crate::disk::{self, Disk, DiskFile};
@@ -369,7 +369,7 @@ fn later_acknowledged(source: &Source, offset: u64) -> Result<Option<Position>> 
     let (mut highest, mut buffer, mut at) = (None, vec![0; SEARCH_BYTES], offset);
     loop {
         let read = disk::read_full_at(&*source.file, &mut buffer, at);
-        let read = read.map_err(|error| io_error("reading", &source.path, error))?;
+        let read = read.map_err(|error| read_error(&source.path, error))?;
         for block in buffer[..read].chunks(BLOCK_BYTES as usize) {
             if let Some(header) = GroupHeader::decode(block).ok().filter(|header| header.id == source.id) {
                 highest = highest.max(Some(header.acknowledged));

@@ -2,7 +2,7 @@
 
 use super::Record;
 use super::format::{BLOCK_BYTES, Entry, Fault, FileId, GroupHeader, GroupKind, parse_records};
-use super::on_disk::{io_error, offset_of};
+use super::on_disk::{io_error, offset_of, read_error};
 use super::on_objects::{FoundObject, Objects};
 use super::shared::blocking;
 use crate::disk::{self, DiskFile};
@@ -123,8 +123,13 @@ impl GroupReader {
         let inside = offset >= self.window_at && offset + length as u64 <= self.window_at + self.window.len() as u64;
         if !inside {
             self.window.resize(length.max(window), 0);
-            let read = disk::read_full_at(&*self.source.file, &mut self.window, offset);
-            let read = read.map_err(|error| io_error("reading", &self.source.path, error))?;
+            let mut read = disk::read_full_at(&*self.source.file, &mut self.window, offset);
+            if read.as_ref().is_err_and(disk::is_damage) && window > length {
+                // What is lost may be payload, which nobody needs here.
+                self.window.truncate(length);
+                read = disk::read_full_at(&*self.source.file, &mut self.window, offset);
+            }
+            let read = read.map_err(|error| read_error(&self.source.path, error))?;
             self.window.truncate(read);
             self.window_at = offset;
         }
@@ -139,7 +144,7 @@ impl GroupReader {
             let Entry::Payload { at, length, crc } = entry else { continue };
             let mut bytes = vec![0; *length as usize];
             let read = disk::read_full_at(&*self.source.file, &mut bytes, start + at);
-            let read = read.map_err(|error| io_error("reading", &self.source.path, error))?;
+            let read = read.map_err(|error| read_error(&self.source.path, error))?;
             if read < bytes.len() || crc32c::crc32c(&bytes) != *crc {
                 return Ok(Err(Fault::Field("the checksum of its payload is wrong")));
             }

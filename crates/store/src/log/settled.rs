@@ -4,11 +4,16 @@
 //! name and is a segment from then on. Pointers into it stay as they are, and the log, which looks for `log-…` alone,
 //! knows it no more. Its rows were in the index before, so that no replay needs them.
 //!
+//! So does a file, whatever it holds, out of which something cannot be moved because it cannot be read: it is kept,
+//! as a disk may give it back, and the log goes on without it. So does an object of a log of objects, for as long as
+//! the volume is open: it keeps its name, and is the log's again when that is opened.
+//!
 //! Nothing but the name changes, so that a server that was fenced and does it late does no harm: who opened the log
 //! after it has the file open already, or finds it under its other name. A crash leaves one of the two names, or both
 //! if the file system renames in two steps: then the log lets go of its own when it is opened.
 
 use super::Log;
+use super::files::FileEntry;
 use super::format::{Entry, FILE_HEADER_BYTES, FileHeader, FileId, GROUP_HEADER_BYTES, GroupHeader};
 use super::on_disk::{self, io_error, offset_of, parse_settled_name};
 use super::recovery::check_end;
@@ -22,7 +27,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// See the module. Empty where the log is objects.
+/// See the module.
 pub struct SettledFiles {
     shared: Arc<Shared>,
     /// A few that were read of late.
@@ -44,15 +49,17 @@ impl Log {
         if self.is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT }
     }
 
-    /// Makes the oldest file a segment, durably: its bytes, and what writes under way hold of it. `None` if it must
-    /// stay, as every file must while an older one is there: a log without one of its middle is taken for damaged.
-    /// It remains readable here until [`Log::forget`], which is to be called when the segment is known.
+    /// Makes the oldest file or object a segment, a file durably: its bytes, and what writes under way hold of it. `None`
+    /// if it must stay, as every file must while an older one is there: a log without one of its middle is taken for
+    /// damaged. It remains readable here until [`Log::forget`], which is to be called when the segment is known.
     pub(crate) async fn settle_file(&self, place: Place) -> Result<Option<(u64, Arc<()>)>> {
-        let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(None) };
-        if self.shared.is_removing() {
-            return Ok(None);
-        }
-        let Some((handle, hold)) = self.shared.state.lock().files.for_segment(id) else { return Ok(None) };
+        let Some(id) = FileId::of(place).filter(|_| !self.shared.is_removing()) else { return Ok(None) };
+        let parts = |entry: &FileEntry| (entry.bytes, entry.handle.clone(), Arc::clone(&entry.hold));
+        let found = self.shared.state.lock().files.for_segment(id).map(parts);
+        let Some((bytes, handle, hold)) = found else { return Ok(None) };
+        let (Backend::Disk(disk), Some(handle)) = (&self.shared.backend, handle) else {
+            return Ok(Some((bytes, hold)));
+        };
         let disk = Arc::clone(disk);
         let settle = move || {
             disk.settle(id)?;
@@ -103,6 +110,9 @@ impl SettledFiles {
     /// What is there of the payload, or `PayloadMoved` if the file is gone. To check it is the caller's.
     pub async fn read(&self, pointer: &Pointer) -> Result<Bytes> {
         let id = FileId::of(pointer.place).ok_or(Error::PayloadMoved)?;
+        if let Backend::Objects(writer) = &self.shared.backend {
+            return writer.objects.payload(id, pointer).await;
+        }
         let file = self.file(id).await?;
         self.shared.read_file(|| self.name(pointer.place), file, pointer).await
     }
@@ -124,9 +134,12 @@ impl SettledFiles {
     }
 
     pub async fn remove(&self, place: Place) -> Result<()> {
-        let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(()) };
+        let Some(id) = FileId::of(place) else { return Ok(()) };
+        let disk = match &self.shared.backend {
+            Backend::Disk(disk) => Arc::clone(disk),
+            Backend::Objects(writer) => return writer.objects.remove(id.number).await,
+        };
         self.open.lock().remove(&id);
-        let disk = Arc::clone(disk);
         blocking(self.shared.is_inline(), move || disk.remove_settled(id)).await?
     }
 
@@ -164,7 +177,8 @@ impl SettledFiles {
     pub fn name(&self, place: Place) -> String {
         match (FileId::of(place), &self.shared.backend) {
             (Some(id), Backend::Disk(disk)) => disk.settled_path(id).display().to_string(),
-            _ => place.to_string(),
+            (Some(id), Backend::Objects(_)) => self.shared.name(id),
+            (None, _) => place.to_string(),
         }
     }
 }

@@ -10,15 +10,15 @@ use futures::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn key(number: u8) -> Bytes {
+pub fn key(number: u8) -> Bytes {
     Space::Block.key(&[&[number]])
 }
 
-async fn volume(world: &World) -> Arc<IndexedVolume> {
+pub async fn volume(world: &World) -> Arc<IndexedVolume> {
     world.open().await.unwrap()
 }
 
-fn pointing(number: u8, payload: &Payload) -> Batch {
+pub fn pointing(number: u8, payload: &Payload) -> Batch {
     let mut batch = Batch::new();
     batch.hold(payload);
     batch.put_with_payload(key(number), Bytes::new(), [payload.pointer]);
@@ -26,7 +26,7 @@ fn pointing(number: u8, payload: &Payload) -> Batch {
 }
 
 /// Writes several times what the log may hold.
-async fn write_much(volume: Arc<IndexedVolume>) {
+pub async fn write_much(volume: Arc<IndexedVolume>) {
     for number in 0..200 {
         let payload = volume.append_payload(&volume.room().await.unwrap(), &[content(1, 3000)]).await.unwrap();
         volume.commit(pointing(number, &payload)).await.unwrap();
@@ -34,7 +34,7 @@ async fn write_much(volume: Arc<IndexedVolume>) {
 }
 
 /// Fills files of the log, so that those before can be settled.
-async fn fill(volume: &IndexedVolume) {
+pub async fn fill(volume: &IndexedVolume) {
     for number in 200..216 {
         let payload = volume.append_payload(&volume.room().await.unwrap(), &[content(1, 3000)]).await.unwrap();
         let end = volume.commit(pointing(number, &payload)).await.unwrap();

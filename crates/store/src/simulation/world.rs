@@ -1,10 +1,11 @@
 //! What a simulated server stands on: a disk, a bucket, a clock and dice, all decided by one seed.
 
 use crate::bucket::simulated::{Faults, SimulatedStore};
-use crate::disk::{Disk, SimDisk, SimFaults};
+use crate::disk::{Disk, SECTOR_BYTES, SimDisk, SimFaults};
 use crate::log::tests::Mutant;
 use crate::log::{self, Drive};
-use crate::{Components, IndexedVolume, Local, Result, Store, Unshared, VolumeId};
+use crate::pointer::Place;
+use crate::{Components, IndexedVolume, Local, Pointer, Result, Store, Unshared, VolumeId};
 use ballast_runtime::{Clock, Random};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -165,6 +166,31 @@ impl World {
         self.requests += self.bucket.requests();
         let other = self.bucket.another_client(Faults::default());
         std::mem::replace(&mut self.bucket, other)
+    }
+
+    /// The log's directory.
+    pub fn log_directory(&self) -> PathBuf {
+        PathBuf::from(format!("/bucket/volumes/{}/log", VolumeId(0)))
+    }
+
+    /// A file of the log, also when it has become a segment.
+    pub fn log_file(&self, place: Place) -> Option<PathBuf> {
+        let Place::Log { epoch, number } = place else { return None };
+        let names = ["log", "settled"].map(|kind| format!("{kind}-{epoch:010}-{number:010}"));
+        let mut paths = names.map(|name| self.log_directory().join(name)).into_iter();
+        paths.find(|path| self.disk.as_ref().is_some_and(|disk| disk.exists(path).unwrap_or_default()))
+    }
+
+    /// The disk cannot read the sectors of a payload of the log from now on; false if none is its own, on the disk.
+    pub fn lose(&self, pointer: &Pointer) -> bool {
+        let (Some(disk), Some(path)) = (&self.disk, self.log_file(pointer.place)) else { return false };
+        let end = pointer.offset + u64::from(pointer.length);
+        let sectors = pointer.offset.next_multiple_of(SECTOR_BYTES)..end / SECTOR_BYTES * SECTOR_BYTES;
+        let is_some = !sectors.is_empty();
+        if is_some {
+            disk.lose(&path, sectors);
+        }
+        is_some
     }
 
     /// Requests to the bucket so far, and calls of the present disk.
