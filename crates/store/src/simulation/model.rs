@@ -4,7 +4,8 @@ use crate::index::fsck::hex;
 use crate::{Error, KeyRange, Read, Result, limits};
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ pub struct Change {
     pub key: Bytes,
     pub row: Option<Row>,
 }
+
+/// Stands for the content of a payload that cannot be read.
+const UNREADABLE: Bytes = Bytes::from_static(b"unreadable");
 
 /// A named snapshot, as far as the run knows.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct Model {
     /// Commits under way, of which nobody knows whether they happen; they touch different rows.
     pub pending: Vec<Vec<Change>>,
     pub snapshots: BTreeMap<String, Snapshot>,
+    /// Contents of payloads that the disk lost: where they were not copied before, they cannot be read.
+    pub lost: BTreeSet<Bytes>,
 }
 
 pub fn apply(state: &State, changes: &[Change]) -> State {
@@ -79,12 +85,13 @@ impl Model {
     /// of the commits under way behind it.
     pub fn recovered(&mut self, found: State) -> anyhow::Result<()> {
         let pending = std::mem::take(&mut self.pending);
+        let found_masked = self.masked(&found);
         let after = (1u32..1 << pending.len()).map(|chosen| {
             let happened = pending.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
             happened.fold((**self.now()).clone(), |state, (_, changes)| apply(&state, changes))
         });
-        let known = self.history[self.durable..].iter().any(|state| **state == found);
-        let known = known || after.into_iter().any(|state| state == found);
+        let known = self.history[self.durable..].iter().any(|state| self.masked(state) == found_masked);
+        let known = known || after.into_iter().any(|state| self.masked(&state) == found_masked);
         ensure!(
             known,
             "recovered {}\nnone of {} states:\n{}",
@@ -94,6 +101,27 @@ impl Model {
         );
         self.history = vec![Arc::new(found)];
         self.durable = 0;
+        Ok(())
+    }
+
+    /// A state without what the disk has lost of it, whether or not that was read.
+    fn masked<'a>(&self, state: &'a State) -> Cow<'a, State> {
+        if self.lost.is_empty() {
+            return Cow::Borrowed(state);
+        }
+        let mut masked = state.clone();
+        let contents = masked.values_mut().flat_map(|(_, contents)| contents);
+        contents.filter(|content| self.lost.contains(*content)).for_each(|content| *content = UNREADABLE);
+        Cow::Owned(masked)
+    }
+
+    pub fn is_same(&self, found: &State, wanted: &State) -> bool {
+        self.masked(found) == self.masked(wanted)
+    }
+
+    /// Compares what a volume holds with what it must hold.
+    pub fn same(&self, found: &State, wanted: &State, what: &str) -> anyhow::Result<()> {
+        ensure!(self.is_same(found, wanted), "{what} holds {}\nand not {}", show(found), show(wanted));
         Ok(())
     }
 }
@@ -131,8 +159,8 @@ pub async fn patient<T>(mut read: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Everything that engines have written, with the content of all payloads. A row of the present may move under
-/// the read: then it is read again. `still` says that this is a cut, under which nothing moves.
+/// Everything that engines have written, with the content of all payloads that can be read. A row of the present may
+/// move under the read: then it is read again. `still` says that this is a cut, under which nothing moves.
 pub async fn dump(read: &dyn Read, still: bool) -> anyhow::Result<State> {
     let all = KeyRange { start: Bytes::from_static(&[0x03]), end: None };
     let mut scan = patient(async || read.scan(all.clone()).await).await.context("scan")?;
@@ -150,6 +178,7 @@ pub async fn dump(read: &dyn Read, still: bool) -> anyhow::Result<State> {
                 let pointer = value.pointers[contents.len()];
                 match patient(async || read.read_payload(&pointer).await).await {
                     Ok(bytes) => contents.push(bytes),
+                    Err(Error::Corrupt(text)) if text.contains("the disk cannot read it") => contents.push(UNREADABLE),
                     Err(Error::PayloadMoved) if !still && again < 20 => {
                         again += 1;
                         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -179,10 +208,4 @@ pub async fn dump_cut(cut: &dyn Read, made: Instant) -> anyhow::Result<Option<St
         }
         dumped => dumped.map(Some),
     }
-}
-
-/// Compares what a volume holds with what it must hold.
-pub fn same(found: &State, wanted: &State, what: &str) -> anyhow::Result<()> {
-    ensure!(found == wanted, "{what} holds {}\nand not {}", show(found), show(wanted));
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a server is asked to do, one step after the other, with background work beside it.
 
 use super::Simulation;
-use super::model::{Change, Row, Snapshot, content, dump, dump_cut, patient, same};
+use super::model::{Change, Row, Snapshot, content, dump, dump_cut, patient};
 use crate::index::fsck::hex;
 use crate::{Batch, Error, IndexedVolume, Isolation, Payload, Position, Read, Result, Room, Space, Value, Volume};
 use anyhow::{Context, bail, ensure};
@@ -82,6 +82,7 @@ impl Simulation {
             34 => self.sleep(Duration::from_secs(60)).await,
             35 => self.commit_beside(volume).await.context("commit beside"),
             36 => self.leave_snapshot(volume).await.context("leave a snapshot"),
+            37 if self.world.loses => self.lose(volume).await.context("lose"),
             _ => self.sleep(Duration::from_millis(400)).await,
         }
     }
@@ -348,14 +349,14 @@ impl Simulation {
             ensure!(listed.contains(name) || !snapshot.certain, "snapshot {name} is gone");
         }
         for name in listed {
-            let Some(snapshot) = self.model.snapshots.get_mut(&name) else { bail!("snapshot {name} is back") };
+            let Some(snapshot) = self.model.snapshots.get(&name) else { bail!("snapshot {name} is back") };
             let read = patient(async || volume.open_snapshot(&name).await).await.context("open a snapshot")?;
             let found = dump(read.as_ref(), false).await.with_context(|| format!("snapshot {name}"))?;
-            let Some(state) = snapshot.states.iter().find(|state| ***state == found).cloned() else {
+            let Some(state) = snapshot.states.iter().find(|state| self.model.is_same(&found, state)).cloned() else {
                 let wanted = snapshot.states.first().expect("a snapshot has a state");
-                return same(&found, wanted, &format!("snapshot {name}"));
+                return self.model.same(&found, wanted, &format!("snapshot {name}"));
             };
-            snapshot.states = vec![state];
+            self.model.snapshots.entry(name).and_modify(|snapshot| snapshot.states = vec![state]);
         }
         Ok(())
     }
@@ -440,7 +441,7 @@ impl Simulation {
         let Some(held) = self.under_way.cuts.pop() else { return Ok(()) };
         let what = format!("the cut of state {}", held.number);
         let found = dump_cut(held.cut.as_ref(), held.made).await.context(what.clone())?;
-        found.map_or(Ok(()), |found| same(&found, &held.state, &what))?;
+        found.map_or(Ok(()), |found| self.model.same(&found, &held.state, &what))?;
         if self.world.one_in(2) {
             self.under_way.cuts.push(held);
         }
@@ -448,10 +449,10 @@ impl Simulation {
     }
 
     pub async fn compare(&self, volume: &IndexedVolume) -> anyhow::Result<()> {
-        same(&dump(volume, false).await?, self.model.now(), "the present")?;
+        self.model.same(&dump(volume, false).await?, self.model.now(), "the present")?;
         let (made, cut) = (Instant::now(), volume.cut().await?);
         let found = dump_cut(cut.as_ref(), made).await.context("a cut")?;
-        found.map_or(Ok(()), |found| same(&found, self.model.now(), "a cut of the present"))?;
+        found.map_or(Ok(()), |found| self.model.same(&found, self.model.now(), "a cut of the present"))?;
         let key = self.key();
         let found = patient(async || volume.get(&key).await).await?.map(|value| value.bytes);
         ensure!(found == self.model.now().get(&key).map(|(bytes, _): &Row| bytes.clone()), "row {}", hex(&key));
@@ -467,6 +468,21 @@ impl Simulation {
                 tokio::time::sleep(held).await;
                 drop(payload);
             });
+        }
+        Ok(())
+    }
+
+    /// The disk loses the payload of a row. Not in the newest file: what opening needs is another matter.
+    async fn lose(&mut self, volume: &IndexedVolume) -> anyhow::Result<()> {
+        let key = self.key();
+        let row = patient(async || volume.get(&key).await).await?;
+        let (Some(row), Some((_, contents))) = (row, self.model.now().get(&key).cloned()) else { return Ok(()) };
+        let newest = volume.log_files().last().map(|file| file.place);
+        for (pointer, content) in row.pointers.iter().zip(contents) {
+            if pointer.length > 0 && Some(pointer.place) < newest && self.world.lose(pointer) {
+                self.world.trace.note(format_args!("lost: {pointer:?}"));
+                self.model.lost.insert(content);
+            }
         }
         Ok(())
     }

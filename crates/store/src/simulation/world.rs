@@ -52,6 +52,8 @@ pub struct World {
     /// The bucket as the present server reaches it.
     pub bucket: SimulatedStore,
     mutant: Option<Mutant>,
+    /// The disk loses payload now and then.
+    pub loses: bool,
     /// Requests of servers before this one.
     requests: u64,
 }
@@ -67,6 +69,7 @@ impl World {
         Self {
             trace: Trace { clock, lines: Arc::default() },
             disk: on_disk.then_some(disk),
+            loses: on_disk && random.below(6) == 0,
             bucket: bucket.dated_by(Arc::new(clock)),
             random,
             clock,
