@@ -315,6 +315,10 @@ pub const LOG_GETS_IN_FLIGHT: usize = 64;
 /// Objects of the log that are removed at a time: at 30 ms each, more than writers make.
 pub const LOG_REMOVES_IN_FLIGHT: usize = 16;
 
+/// How long after a file of the log could not be removed this is tried again: it takes space alone, and may need a
+/// person.
+pub const LOG_REMOVE_RETRY: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Objects of the log up to this size are read whole: a second request costs more than these bytes.
 pub const LOG_SMALL_OBJECT_BYTES: u64 = 256 << 10;
 

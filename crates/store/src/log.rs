@@ -276,9 +276,16 @@ impl Log {
         self.shared.state.lock().files.pardon(files);
     }
 
-    /// Removes condemned files from the store and from the budget. Readers that already hold one may finish.
-    pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
-        self.shared.remove(files).await
+    /// Removes condemned files from the store and from the budget. Readers that already hold one may finish. One that
+    /// cannot be removed leaves the budget all the same, and a call some time later tries it again.
+    pub async fn remove(&self, files: &[LogFile]) {
+        self.shared.remove(files).await;
+    }
+
+    /// True if there are files to be removed, of which a call of [`Log::remove`] was interrupted or failed some time
+    /// ago.
+    pub fn is_removing(&self) -> bool {
+        self.shared.is_removing()
     }
 
     /// Makes everything durable, stops the committer and lets go of everything. A second call does nothing.

@@ -55,12 +55,19 @@ pub(crate) async fn collect(inner: &Arc<Inner>) -> Result<Collected> {
         doomed.retain(|(place, _)| !pinned.contains(place) && inner.segments.condemn(*place, generation));
         pinned
     };
+    let mut unremoved = Ok(());
     for (place, bytes) in doomed {
-        inner.segments.remove(place).await?;
-        collected.segments_removed += 1;
-        collected.bytes_removed += bytes;
+        match inner.segments.remove(place).await {
+            Ok(()) => {
+                collected.segments_removed += 1;
+                collected.bytes_removed += bytes;
+            }
+            failed => unremoved = failed,
+        }
     }
     collected.rows_moved = pack(inner, &sparse).await?;
+    // The next round tries it again.
+    unremoved?;
     inner.settling.end_churn(churn);
     let is_needed = |place: &Place| live.contains_key(place) || pinned.contains(place);
     if inner.segments.places().iter().any(|(place, _)| !is_needed(place)) {

@@ -354,7 +354,7 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, sweep: bool) {
     let files = inner.log().files();
     let log_bytes: u64 = files.iter().map(LogFile::byte_len).sum();
     let much = log_bytes > inner.settling.log_bytes || files.len() > limits::SETTLE_LOG_FILES;
-    if much || inner.settling.has_more() {
+    if much || inner.settling.has_more() || inner.log().is_removing() {
         report("settling", settle::settle(inner).await);
     }
     if sweep {

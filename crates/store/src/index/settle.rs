@@ -381,12 +381,9 @@ async fn remove_retired(inner: &Arc<Inner>) -> Result<u64> {
     let retiring = inner.settling.retiring.lock().clone();
     let free = retiring.iter().filter(|(_, mark)| inner.cuts.none_before(*mark)).map(|(file, _)| *file);
     let free: Vec<LogFile> = free.collect();
-    if free.is_empty() {
-        return Ok(0);
-    }
     snapshot::rescue(inner, &free).await?;
     let (removable, others) = free.split_at(inner.settling.count_before_left(&free));
-    inner.log().remove(removable).await?;
+    inner.log().remove(removable).await;
     inner.log().pardon(others);
     inner.settling.retiring.lock().retain(|(file, _)| !free.contains(file));
     Ok(removable.len() as u64)

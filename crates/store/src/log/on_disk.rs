@@ -387,13 +387,15 @@ impl DiskLog {
         self.directory().join(settled_name(id))
     }
 
-    /// `None` if it is gone.
+    /// `None` if it is gone. It may not have got its name.
     pub fn open_settled(&self, id: FileId) -> Result<Option<Arc<dyn DiskFile>>> {
-        let path = self.settled_path(id);
-        match self.disk().open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => opened.map(Some).map_err(|error| io_error("opening", &path, error)),
+        for path in [self.settled_path(id), self.maker.path(id)] {
+            match self.disk().open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened.map(Some).map_err(|error| io_error("opening", &path, error)),
+            }
         }
+        Ok(None)
     }
 
     pub fn remove_settled(&self, id: FileId) -> Result<()> {

@@ -49,9 +49,10 @@ impl Log {
         if self.is_files() { 1 } else { limits::LOG_GETS_IN_FLIGHT }
     }
 
-    /// Makes the oldest file or object a segment, a file durably: its bytes, and what writes under way hold of it. `None`
-    /// if it must stay, as every file must while an older one is there: a log without one of its middle is taken for
-    /// damaged. It remains readable here until [`Log::forget`], which is to be called when the segment is known.
+    /// Makes the oldest file or object a segment, a file durably if it can be renamed: its bytes, and what writes
+    /// under way hold of it. `None` if it must stay, as every file must while an older one is to be removed: a log
+    /// without one of its middle is taken for damaged. It remains readable here until [`Log::forget`], which is to be
+    /// called when the segment is known.
     pub(crate) async fn settle_file(&self, place: Place) -> Result<Option<(u64, Arc<()>)>> {
         let Some(id) = FileId::of(place).filter(|_| !self.shared.is_removing()) else { return Ok(None) };
         let parts = |entry: &FileEntry| (entry.bytes, entry.handle.clone(), Arc::clone(&entry.hold));
@@ -62,7 +63,9 @@ impl Log {
         };
         let disk = Arc::clone(disk);
         let settle = move || {
-            disk.settle(id)?;
+            if let Err(error) = disk.settle(id) {
+                tracing::warn!(%error, "a file of the log becomes a segment under its old name, until the next open");
+            }
             handle.byte_len().map_err(|error| io_error("measuring", &disk.settled_path(id), error))
         };
         let bytes = blocking(self.shared.is_inline(), settle).await??;

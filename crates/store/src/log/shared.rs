@@ -9,6 +9,7 @@ use super::state::{Entrant, Sleep, State};
 use super::{LogFile, LogListener, Settings};
 use crate::disk::DiskFile;
 use crate::{Error, Position, Result, limits};
+use futures::{StreamExt, stream};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,11 +52,23 @@ pub struct Shared {
     pub committer: Mutex<Option<Committer>>,
     /// Microseconds that a write of a group takes, with its sync; a moving average.
     write_micros: AtomicU64,
-    /// Files that are no part of the log any more and are still there, with their handles.
-    unremoved: Mutex<BTreeMap<FileId, Option<Arc<dyn DiskFile>>>>,
+    /// Files that are no part of the log any more and are still there.
+    unremoved: Mutex<BTreeMap<FileId, Unremoved>>,
     /// Where writers wait for room, by [`Entrant`]: the first in line holds the lock and is told when there may be some.
     lines: [AsyncMutex<()>; 3],
     room: Notify,
+}
+
+struct Unremoved {
+    handle: Option<Arc<dyn DiskFile>>,
+    /// When it could not be removed, the last time.
+    failed: Option<Instant>,
+}
+
+impl Unremoved {
+    fn is_due(&self) -> bool {
+        self.failed.is_none_or(|failed| failed.elapsed() >= limits::LOG_REMOVE_RETRY)
+    }
 }
 
 impl Shared {
@@ -335,11 +348,11 @@ impl Shared {
         state.files.condemn(position, durable)
     }
 
-    pub async fn remove(&self, files: &[LogFile]) -> Result<()> {
+    pub async fn remove(&self, files: &[LogFile]) {
         for id in files.iter().filter_map(|file| FileId::of(file.place)) {
             let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
             if let Some(taken) = taken {
-                self.unremoved.lock().insert(id, taken.handle);
+                self.unremoved.lock().insert(id, Unremoved { handle: taken.handle, failed: None });
                 self.wake_room();
             }
         }
@@ -349,26 +362,33 @@ impl Shared {
             Backend::Disk(_) => 1,
             Backend::Objects(_) => limits::LOG_REMOVES_IN_FLIGHT,
         };
-        loop {
-            let next: Vec<_> = {
-                let mut unremoved = self.unremoved.lock();
-                unremoved.iter_mut().take(at_once).map(|(id, handle)| (*id, handle.take())).collect()
-            };
-            if next.is_empty() {
-                return Ok(());
+        let due: Vec<_> = {
+            let mut unremoved = self.unremoved.lock();
+            let due = unremoved.iter_mut().filter(|(_, file)| file.is_due());
+            due.map(|(id, file)| (*id, file.handle.take())).collect()
+        };
+        let removals: Vec<_> = due.into_iter().map(|(id, handle)| self.remove_due(id, handle)).collect();
+        stream::iter(removals).buffer_unordered(at_once).collect().await
+    }
+
+    /// One that cannot be removed is told of once, and is no reason for the others to stay.
+    async fn remove_due(&self, id: FileId, handle: Option<Arc<dyn DiskFile>>) {
+        let removed = self.remove_file(id, handle).await;
+        let mut unremoved = self.unremoved.lock();
+        match removed {
+            Ok(()) => drop(unremoved.remove(&id)),
+            Err(error) => {
+                let before = unremoved.get_mut(&id).and_then(|file| file.failed.replace(Instant::now()));
+                if before.is_none() {
+                    tracing::warn!(%error, "a part of the log that is not needed any more stays: it is tried again");
+                }
             }
-            let removed = next.into_iter().map(async |(id, handle)| {
-                self.remove_file(id, handle).await?;
-                self.unremoved.lock().remove(&id);
-                Ok(())
-            });
-            futures::future::try_join_all(removed).await?;
         }
     }
 
-    /// True while files that the log has let go of are still there.
+    /// True if files that the log has let go of are to be removed, also those for which it is time to try again.
     pub fn is_removing(&self) -> bool {
-        !self.unremoved.lock().is_empty()
+        self.unremoved.lock().values().any(Unremoved::is_due)
     }
 
     pub async fn close(&self) -> Result<()> {

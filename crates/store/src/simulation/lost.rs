@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// No other row of these tests has its number.
 const LOST: u8 = 255;
@@ -213,4 +214,22 @@ async fn a_damaged_block_of_the_index_holds_up_nobody_and_what_it_points_at_stay
         all_else_goes_on(&volume).await;
         assert_eq!(read(&*volume, LOST).await.unwrap(), lost_content());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_removed_holds_up_no_other_and_goes_when_it_can() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let fixed = put_lost(&volume).await;
+    let path = world.log_file(fixed.place).unwrap();
+    let disk = world.disk.clone().unwrap();
+    disk.fix(&path, true);
+    all_else_goes_on(&volume).await;
+    let names = crate::disk::Disk::list(&disk, &world.log_directory()).unwrap();
+    let of_log = names.iter().filter(|name| name.starts_with("log-")).count();
+    assert!(of_log <= 6 && world.log_file(fixed.place).is_some(), "{names:?}");
+    disk.fix(&path, false);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(world.log_file(fixed.place), None);
+    assert_eq!(read(&*volume, LOST).await.unwrap(), lost_content());
 }

@@ -253,7 +253,7 @@ async fn condemned_files_are_freed_but_not_while_a_write_is_under_way() {
     assert!(log.hold(&pointer).is_none());
     assert_eq!(log.read_payload(&pointer).await.unwrap().len(), 9000, "until it is removed");
     let before = log.bytes();
-    log.remove(&condemned).await.unwrap();
+    log.remove(&condemned).await;
     assert!(log.bytes() < before);
     assert!(matches!(log.read_payload(&pointer).await, Err(Error::PayloadMoved)));
     assert!(matches!(log.read_records(condemned[0]).await, Err(Error::PayloadMoved)));
@@ -290,7 +290,7 @@ async fn writers_wait_while_the_log_is_over_its_budget() {
     tokio::task::yield_now().await;
     assert!(waiting.iter().all(|task| !task.is_finished()));
     let condemned = log.condemn(log.position());
-    log.remove(&condemned).await.unwrap();
+    log.remove(&condemned).await;
     for task in waiting {
         task.await.unwrap().unwrap();
     }
@@ -304,7 +304,7 @@ async fn room_goes_to_whoever_asked_first() {
     let (given_up, mut third) = (Box::pin(log.room(Entrant::Payload)), Box::pin(log.room(Entrant::Payload)));
     assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
     drop(given_up);
-    log.remove(&log.condemn(log.position())).await.unwrap();
+    log.remove(&log.condemn(log.position())).await;
     assert!(futures::poll!(&mut third).is_pending() && futures::poll!(&mut second).is_pending());
     assert!(futures::poll!(&mut first).is_ready());
     assert!(futures::poll!(&mut third).is_pending());

@@ -200,7 +200,7 @@ impl World {
             for appended in &mut self.history {
                 appended.settled |= appended.payload.is_some_and(|(pointer, _)| gone(&pointer));
             }
-            block_on(log.remove(&condemned))?;
+            block_on(log.remove(&condemned));
         }
         Ok(())
     }
