@@ -3,7 +3,8 @@
 //! Making one flushes the tail (bounded, so the time is constant), writes one manifest and one row. It pins the
 //! index's files by the checkpoint, segments by what its rows point at (found by one scan when collecting first
 //! needs it). Files of the log it does not pin: before one goes, what the snapshot needs of it is copied into a
-//! segment, and a row of Space::Rescued says where it is now.
+//! segment, and a row of Space::Rescued says where it is now. What a snapshot needs that cannot be read itself, nobody
+//! knows: until it is deleted it pins all segments and files of the log that there were when that was found out.
 //!
 //! Row: Space::System, `snapshot/` name → format 1; checkpoint id, 16 bytes; creation time in nanoseconds and
 //! position, 8 bytes each, little endian.
@@ -190,30 +191,48 @@ pub(crate) async fn places(inner: &Arc<Inner>) -> Result<BTreeSet<Place>> {
     let names: Vec<String> = inner.snapshots.named.lock().keys().cloned().collect();
     let mut all = BTreeSet::new();
     for name in names {
-        let Ok(named) = inner.snapshots.find(&name) else { continue };
-        let places = match named.places {
-            Some(places) => places,
-            None => match places_of(inner, &name).await {
-                // It was deleted meanwhile.
-                Err(_) if inner.snapshots.find(&name).is_err() => continue,
-                places => Arc::new(places?),
-            },
-        };
-        all.extend(places.iter().copied());
-        let mut known = inner.snapshots.named.lock();
-        if let Some(same) = known.get_mut(&name).filter(|same| same.checkpoint == named.checkpoint) {
-            same.places = Some(places);
-        }
+        all.extend(places_of(inner, &name).await?.iter().copied());
     }
     Ok(all)
 }
 
-async fn places_of(inner: &Arc<Inner>, name: &str) -> Result<BTreeSet<Place>> {
+/// Those of one snapshot: none if it was deleted meanwhile.
+async fn places_of(inner: &Arc<Inner>, name: &str) -> Result<Arc<BTreeSet<Place>>> {
+    let Ok(named) = inner.snapshots.find(name) else { return Ok(Arc::default()) };
+    if let Some(places) = named.places {
+        return Ok(places);
+    }
+    let places = match look_for_places(inner, name).await {
+        Err(_) if inner.snapshots.find(name).is_err() => return Ok(Arc::default()),
+        Err(error @ Error::Corrupt(_)) => {
+            tracing::error!(snapshot = name, %error, "it cannot be read: all that it may need is kept");
+            all_places(inner)
+        }
+        places => places?,
+    };
+    let places = Arc::new(places);
+    let mut known = inner.snapshots.named.lock();
+    if let Some(same) = known.get_mut(name).filter(|same| same.checkpoint == named.checkpoint) {
+        same.places = Some(Arc::clone(&places));
+    }
+    Ok(places)
+}
+
+async fn look_for_places(inner: &Arc<Inner>, name: &str) -> Result<BTreeSet<Place>> {
     let mut places = BTreeSet::new();
     let read = open(inner, name).await?;
     let note = |row: &Row| places.extend(row.value.pointers.iter().map(|pointer| pointer.place));
     super::collect::for_each_row(read.as_ref(), note).await?;
     Ok(places)
+}
+
+/// What there is now: of what is made later, no snapshot of today needs anything.
+fn all_places(inner: &Inner) -> BTreeSet<Place> {
+    // In this order: a file of the log is a segment before it leaves the log.
+    let mut places: BTreeSet<Place> =
+        inner.log().files().into_iter().flat_map(|file| inner.log().places(file)).collect();
+    places.extend(inner.segments.places().into_iter().map(|(place, _)| place));
+    places
 }
 
 struct SnapshotRead {
@@ -248,7 +267,7 @@ impl Read for SnapshotRead {
 }
 
 /// Copies what the snapshots need of log files that are about to go. A file is left ([`Settling::is_left`]) if that
-/// cannot be read. Done again after a crash, it does no harm.
+/// cannot be read, or the snapshot itself. Done again after a crash, it does no harm.
 ///
 /// [`Settling::is_left`]: super::settle::Settling::is_left
 pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> {
@@ -257,38 +276,49 @@ pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> 
     let names: Vec<String> =
         inner.snapshots.named.lock().values().filter(older).map(|named| named.entry.name.clone()).collect();
     for name in names {
-        let read = open(inner, &name).await?;
-        let mut needed = BTreeSet::new();
-        super::collect::for_each_row(read.as_ref(), |row| {
-            let of_files = row.value.pointers.iter().filter(|pointer| places.contains(&pointer.place));
-            needed.extend(of_files.map(|pointer| (pointer.place, pointer.offset, pointer.length, pointer.crc)));
-        })
-        .await?;
-        let needed: Vec<Pointer> =
-            needed.into_iter().map(|(place, offset, length, crc)| Pointer { place, offset, length, crc }).collect();
-        let mut needed = needed.as_slice();
-        while !needed.is_empty() {
-            let (some, rest) = needed.split_at(fitting(needed));
-            needed = rest;
-            let (mut pointers, mut payloads) = (Vec::new(), Vec::new());
-            for (pointer, read) in some.iter().zip(relocate::read_to_copy(inner, some).await?) {
-                match read {
-                    ToCopy::Bytes(bytes) => {
-                        pointers.push(pointer);
-                        payloads.push((pointer.crc, bytes));
-                    }
-                    ToCopy::Moved => return Err(Error::PayloadMoved),
-                    ToCopy::Unreadable => {}
-                }
+        match rescue_for(inner, &name, &places).await {
+            Err(error @ Error::Corrupt(_)) => {
+                let needed = places_of(inner, &name).await?;
+                places.intersection(&needed).for_each(|place| inner.settling.leave(*place, &error));
             }
-            let mut batch = Batch::new();
-            for (from, to) in pointers.into_iter().zip(inner.segments.write_again(payloads).await?) {
-                batch.hold(&to);
-                batch.put_with_payload(rescued_key(&name, from), Bytes::new(), [to.pointer]);
-            }
-            let end = inner.commit(&batch).await?;
-            inner.durable(end).await?;
+            rescued => rescued?,
         }
+    }
+    Ok(())
+}
+
+async fn rescue_for(inner: &Arc<Inner>, name: &str, places: &BTreeSet<Place>) -> Result<()> {
+    let read = open(inner, name).await?;
+    let mut needed = BTreeSet::new();
+    super::collect::for_each_row(read.as_ref(), |row| {
+        let of_files = row.value.pointers.iter().filter(|pointer| places.contains(&pointer.place));
+        needed.extend(of_files.map(|pointer| (pointer.place, pointer.offset, pointer.length, pointer.crc)));
+    })
+    .await?;
+    let needed: Vec<Pointer> =
+        needed.into_iter().map(|(place, offset, length, crc)| Pointer { place, offset, length, crc }).collect();
+    let mut needed = needed.as_slice();
+    while !needed.is_empty() {
+        let (some, rest) = needed.split_at(fitting(needed));
+        needed = rest;
+        let (mut pointers, mut payloads) = (Vec::new(), Vec::new());
+        for (pointer, read) in some.iter().zip(relocate::read_to_copy(inner, some).await?) {
+            match read {
+                ToCopy::Bytes(bytes) => {
+                    pointers.push(pointer);
+                    payloads.push((pointer.crc, bytes));
+                }
+                ToCopy::Moved => return Err(Error::PayloadMoved),
+                ToCopy::Unreadable => {}
+            }
+        }
+        let mut batch = Batch::new();
+        for (from, to) in pointers.into_iter().zip(inner.segments.write_again(payloads).await?) {
+            batch.hold(&to);
+            batch.put_with_payload(rescued_key(name, from), Bytes::new(), [to.pointer]);
+        }
+        let end = inner.commit(&batch).await?;
+        inner.durable(end).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::found::{fill, key, pointing, volume, write_much};
 use super::model::content;
 use super::world::World;
 use crate::pointer::Place;
-use crate::{Batch, Error, IndexedVolume, Pointer, Read, Volume};
+use crate::{Batch, Error, IndexedVolume, Pointer, Read, Space, Volume};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -232,4 +232,40 @@ async fn a_file_that_cannot_be_removed_holds_up_no_other_and_goes_when_it_can() 
     tokio::time::sleep(Duration::from_secs(200)).await;
     assert_eq!(world.log_file(fixed.place), None);
     assert_eq!(read(&*volume, LOST).await.unwrap(), lost_content());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_snapshot_holds_up_nobody_and_what_it_may_need_stays_until_it_is_deleted() {
+    for mut world in [World::on_disk(), World::in_objects()] {
+        let first = volume(&world).await;
+        put_lost(&first).await;
+        first.create_snapshot("s").await.unwrap();
+        let manifests = index_objects(&world, "manifest").await;
+        first.flush_index().await.unwrap();
+        let mut batch = Batch::new();
+        batch.delete(key(LOST));
+        batch.put(Space::Inode.key(&[b"row"]), Bytes::from_static(b"of a newer manifest"));
+        first.commit(batch).await.unwrap();
+        first.flush_index().await.unwrap();
+        for manifest in &manifests {
+            flip(&world, manifest, 100).await;
+        }
+        all_else_goes_on(&first).await;
+        drop(first);
+        world.crash();
+        let volume = world.open().await.unwrap();
+        let opened = volume.open_snapshot("s").await.map(drop);
+        assert!(matches!(&opened, Err(Error::Corrupt(text)) if text.contains("manifest")), "{opened:?}");
+        all_else_goes_on(&volume).await;
+        assert!(problems(&volume).await.iter().any(|problem| problem.contains("snapshot \"s\"")));
+        for manifest in &manifests {
+            flip(&world, manifest, 100).await;
+        }
+        let snapshot = volume.open_snapshot("s").await.unwrap();
+        assert_eq!(read(&*snapshot, LOST).await.unwrap(), lost_content());
+        assert_eq!(read(&*snapshot, 200).await.unwrap(), content(1, 3000));
+        drop(snapshot);
+        volume.delete_snapshot("s").await.unwrap();
+        all_else_goes_on(&volume).await;
+    }
 }
