@@ -2,7 +2,9 @@
 //!
 //! What must come of it: an error that names the file, from opening, from reading or from fsck; or, where the log may
 //! have been torn, the volume as it was a commit earlier; or the volume as it was, where the byte means nothing
-//! ([`bucket::Sample::meaning`] says which these are, and why). Never another answer, a panic or a hang.
+//! ([`bucket::Sample::meaning`] says which these are, and why). Never another answer, a panic or a hang. And where
+//! the volume opens, also with a file that is gone as a whole, it goes on: what could be read stays, and the log is
+//! emptied.
 //!
 //! A push tries every byte of small files and a sample of larger ones; `cargo xtask damage` tries every byte.
 //! `BALLAST_DAMAGE=all` does too, `BALLAST_DAMAGE=3/8` the third of eight shares of it, and `BALLAST_SEED` names the
@@ -60,15 +62,17 @@ type Counts = BTreeMap<(String, &'static str), usize>;
 
 /// Tries each damage on as many threads as there are cores; what came of it, by file and outcome. Fails after all of
 /// them were tried, with what may not be so.
-fn try_all(sample: &Sample, damages: &[(String, Damage)]) -> Counts {
+fn try_all(
+    damages: &[(String, Damage)],
+    attempt: impl Fn(&str, Damage) -> Result<&'static str, String> + Sync,
+) -> Counts {
     let (next, counts) = (AtomicUsize::new(0), parking_lot::Mutex::new(BTreeMap::new()));
     let complaints = parking_lot::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, Into::into) {
             scope.spawn(|| {
                 while let Some((file, damage)) = damages.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let found = sample.look(file, *damage).expect("a copy can be made");
-                    match judge(sample, file, *damage, &found) {
+                    match attempt(file, *damage) {
                         Ok(outcome) => *counts.lock().entry((bucket::kind(file).to_owned(), outcome)).or_default() += 1,
                         Err(complaint) => complaints.lock().push(complaint),
                     }
@@ -81,8 +85,9 @@ fn try_all(sample: &Sample, damages: &[(String, Damage)]) -> Counts {
     counts.into_inner()
 }
 
-/// What came of it, in a word; or what it came to where it may not be so.
-fn judge(sample: &Sample, file: &str, damage: Damage, found: &Found) -> Result<&'static str, String> {
+/// What a look at it shows, in a word; or what it came to where it may not be so.
+fn judge(sample: &Sample, file: &str, damage: Damage) -> Result<&'static str, String> {
+    let found = &sample.look(file, damage).expect("a copy can be made");
     let complaint = |meaning| format!("{} volume, {file}, {damage:?}: {found}, and should be {meaning:?}", sample.what);
     match (found, sample.meaning(file, damage)) {
         (Found::Named, Meaning::Needed) => Ok("named"),
@@ -118,7 +123,7 @@ fn a_flip_at_any_byte_of_any_file_is_named_or_means_nothing() -> Result<()> {
         let damages = shared(damages);
         let needed = damages.iter().filter(|(file, damage)| matches!(sample.meaning(file, *damage), Meaning::Needed));
         let needed = needed.count();
-        let named = print(sample.what, &try_all(&sample, &damages));
+        let named = print(sample.what, &try_all(&damages, |file, damage| judge(&sample, file, damage)));
         assert_eq!(named, needed);
         assert!(needed > 100, "{needed}");
     }
@@ -133,8 +138,28 @@ fn a_cut_of_any_file_is_named_or_recovers_a_prefix_of_the_commits() -> Result<()
         for (file, bytes) in &sample.files {
             damages.extend(places(*bytes, &random).into_iter().map(|at| (file.clone(), Damage::Cut(at))));
         }
-        let named = print(sample.what, &try_all(&sample, &shared(damages)));
+        let named = print(sample.what, &try_all(&shared(damages), |file, damage| judge(&sample, file, damage)));
         assert!(named > 50, "{named}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_volume_that_opens_goes_on_whatever_is_damaged_or_gone() -> Result<()> {
+    let random = Random::from_seed(seed());
+    for sample in Sample::all()? {
+        let mut damages = Vec::new();
+        for (file, bytes) in &sample.files {
+            damages.push((file.clone(), Damage::Gone));
+            let at = || random.below((*bytes).max(1) as u64) as usize;
+            damages.push((file.clone(), Damage::Cut(at())));
+            damages.extend((*bytes > 0).then(|| (file.clone(), Damage::Flip { at: at(), bit: 0 })));
+        }
+        let go_on = |file: &str, damage| {
+            let done = sample.go_on(file, damage);
+            done.map_err(|error| format!("{} volume, {file}, {damage:?}: {error:#}", sample.what))
+        };
+        print(sample.what, &try_all(&shared(damages), go_on));
     }
     Ok(())
 }

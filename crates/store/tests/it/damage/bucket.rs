@@ -7,8 +7,8 @@ use ballast_store::bucket::Environment;
 use ballast_store::disk::RealDisk;
 use ballast_store::pointer::Place;
 use ballast_store::{
-    Batch, Bucket, Claim, Components, Gate, Holder, IndexedVolume, Lease, Local, Space, Store, Superblock, Unshared,
-    Volume, VolumeId, limits, log,
+    Batch, Bucket, Claim, Components, Error, Gate, Holder, IndexedVolume, Lease, Local, Read, Space, Store, Superblock,
+    Unshared, Volume, VolumeId, limits, log,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,13 @@ const SNAPSHOT: &str = "before";
 /// What is done to a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Damage {
-    Flip { at: usize, bit: u8 },
+    Flip {
+        at: usize,
+        bit: u8,
+    },
     Cut(usize),
+    /// The file is gone.
+    Gone,
 }
 
 impl Damage {
@@ -36,6 +41,7 @@ impl Damage {
     fn at(self) -> usize {
         match self {
             Self::Flip { at, .. } | Self::Cut(at) => at,
+            Self::Gone => 0,
         }
     }
 }
@@ -190,16 +196,34 @@ impl Sample {
         }
     }
 
-    /// Damages a copy, opens it and reads everything.
-    pub fn look(&self, file: &str, damage: Damage) -> Result<Found> {
+    /// A copy with this damage.
+    fn damaged(&self, file: &str, damage: Damage) -> Result<tempfile::TempDir> {
         let copy = copy(self.directory.path())?;
         let path = copy.path().join(file);
         let mut bytes = std::fs::read(&path)?;
         match damage {
             Damage::Flip { at, bit } => bytes[at] ^= 1 << bit,
             Damage::Cut(at) => bytes.truncate(at),
+            Damage::Gone => {
+                std::fs::remove_file(&path)?;
+                return Ok(copy);
+            }
         }
         std::fs::write(&path, bytes)?;
+        Ok(copy)
+    }
+
+    /// Damages a copy, opens it, and if that can be done, writes, settles and collects: what came of it, in a word.
+    pub fn go_on(&self, file: &str, damage: Damage) -> Result<&'static str> {
+        let copy = self.damaged(file, damage)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, go_on(copy.path(), self.log)).await.context("it hangs")? })
+    }
+
+    /// Damages a copy, opens it and reads everything.
+    pub fn look(&self, file: &str, damage: Damage) -> Result<Found> {
+        let copy = self.damaged(file, damage)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let looked = runtime.block_on(async { tokio::time::timeout(PATIENCE, look(copy.path(), self.log)).await });
         Ok(looked.map_or_else(|_| Found::Wrong("it hangs".into()), |seen| self.judge(file, seen)))
@@ -253,6 +277,59 @@ async fn look(directory: &Path, log: Log) -> Seen {
         seen.errors.extend(report.problems.into_iter().map(|problem| format!("corrupt: {problem}")));
     }
     seen
+}
+
+async fn go_on(directory: &Path, log: Log) -> Result<&'static str> {
+    let Ok((volume, _lease)) = open(directory, log, 1).await else { return Ok("does not open") };
+    let mut rows = readable(&volume).await;
+    for number in 200..220 {
+        let (key, bytes) = (Space::Block.key(&[&[number]]), Bytes::from(vec![number; 3000]));
+        let payload = volume.append_payload(&volume.room().await?, std::slice::from_ref(&bytes)).await?;
+        let mut batch = Batch::new();
+        batch.hold(&payload);
+        batch.put_with_payload(key.clone(), Bytes::new(), [payload.pointer]);
+        volume.durable(volume.commit(batch).await?).await?;
+        rows.insert(key, (Bytes::new(), vec![bytes]));
+    }
+    for _ in 0..2 {
+        volume.settle().await.context("settle")?;
+        // It has to look through all rows, and removes nothing if it cannot.
+        match volume.collect().await {
+            Ok(_) | Err(Error::Corrupt(_)) => {}
+            Err(error) => return Err(error).context("collect"),
+        }
+    }
+    let files = Volume::stats(&*volume).log_files;
+    ensure!(files <= 3, "{files} files of the log are left");
+    for (key, row) in rows {
+        ensure!(
+            read(&volume, &key).await.with_context(|| format!("row {key:?}"))? == row,
+            "row {key:?} is another one"
+        );
+    }
+    Ok("goes on")
+}
+
+/// Every row that can be read with all of its payload.
+async fn readable(volume: &IndexedVolume) -> Dump {
+    let mut rows = Dump::new();
+    for number in 0..=u8::MAX {
+        for key in [Space::Inode, Space::Block].map(|space| space.key(&[&[number]])) {
+            if let Ok(row) = read(volume, &key).await {
+                rows.insert(key, row);
+            }
+        }
+    }
+    rows
+}
+
+async fn read(volume: &IndexedVolume, key: &[u8]) -> Result<(Bytes, Vec<Bytes>)> {
+    let row = volume.get(key).await?.context("no such row")?;
+    let mut payloads = Vec::new();
+    for pointer in &row.pointers {
+        payloads.push(volume.read_payload(pointer).await?);
+    }
+    Ok((row.bytes, payloads))
 }
 
 /// Opens the bucket as a server does.
