@@ -9,6 +9,7 @@ use crate::teller::Teller;
 use crate::virtuals::{Numbers, Virtual};
 use crate::{Error, Result, Settings, news, replace, stale};
 use ballast_files::Files;
+use ballast_store::disk::{Disk, RealDisk};
 use ballast_tree::Tree;
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use std::ffi::{CString, OsString};
@@ -243,18 +244,8 @@ fn device_of(path: &Path) -> std::io::Result<(u32, u32)> {
 
 /// Blocks of 4 KiB of the file system that holds `path`: all, free, and free for new data.
 pub(crate) fn space(path: &Path) -> Option<(u64, u64, u64)> {
-    let text = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: both pointers are valid for the call; a struct of integers may be all zeros.
-    let found = unsafe {
-        if libc::statvfs(text.as_ptr(), found.as_mut_ptr()) != 0 {
-            return None;
-        }
-        found.assume_init()
-    };
-    let blocks = |count: u64| count.saturating_mul(found.f_frsize) / 4096;
-    let kept = ballast_store::kept_bytes(found.f_blocks.saturating_mul(found.f_frsize)) / 4096;
-    Some((blocks(found.f_blocks), blocks(found.f_bfree), blocks(found.f_bavail).saturating_sub(kept)))
+    let space = RealDisk.space(path).ok()?;
+    Some((space.bytes / 4096, space.free / 4096, space.for_new_data() / 4096))
 }
 
 #[cfg(test)]

@@ -37,10 +37,11 @@ pub trait Disk: Send + Sync + std::fmt::Debug + 'static {
     fn space(&self, directory: &Path) -> io::Result<DiskSpace>;
 }
 
-/// How large a disk is, and how much of it this user may still write.
+/// How large a disk is, and how much of it is free: for the superuser, and for this user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSpace {
     pub bytes: u64,
+    pub free: u64,
     pub available: u64,
 }
 

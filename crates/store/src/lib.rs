@@ -39,6 +39,6 @@ pub use keys::{KeyRange, Space};
 pub use lease::{Claim, Holder, Lease, LeaseGuard, LeaseState};
 pub use memory::MemoryVolume;
 pub use pointer::{Payload, Pointer, Position, Value};
-pub use reserve::{Reserve, kept_bytes};
+pub use reserve::Reserve;
 pub use superblock::Superblock;
 pub use volume::{Isolation, Read, Room, Row, Scan, SnapshotEntry, Transaction, Volume, VolumeStats, ready};

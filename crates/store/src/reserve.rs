@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Bytes of a disk of this size that new data may not take.
-pub fn kept_bytes(disk_bytes: u64) -> u64 {
+fn kept_bytes(disk_bytes: u64) -> u64 {
     (disk_bytes / limits::DISK_KEPT_SHARE).min(limits::DISK_KEPT_BYTES)
 }
 

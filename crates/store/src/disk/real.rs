@@ -79,7 +79,7 @@ impl Disk for RealDisk {
             return Err(io::Error::last_os_error());
         }
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Ok(DiskSpace { bytes: bytes(found.f_blocks), available: bytes(found.f_bavail) })
+        Ok(DiskSpace { bytes: bytes(found.f_blocks), free: bytes(found.f_bfree), available: bytes(found.f_bavail) })
     }
 }
 

@@ -337,11 +337,10 @@ impl Disk for SimDisk {
 
     fn space(&self, _directory: &Path) -> io::Result<DiskSpace> {
         let state = self.call()?;
-        Ok(match state.faults.capacity_bytes {
-            // Of an endless disk no share is kept.
-            0 => DiskSpace { bytes: 0, available: u64::MAX },
-            bytes => DiskSpace { bytes, available: bytes.saturating_sub(state.used()) },
-        })
+        let bytes = state.faults.capacity_bytes;
+        // Of an endless disk no share is kept.
+        let free = if bytes == 0 { u64::MAX } else { bytes.saturating_sub(state.used()) };
+        Ok(DiskSpace { bytes, free, available: free })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
