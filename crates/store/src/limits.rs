@@ -58,7 +58,7 @@ pub const PACK_ROWS_MAX: usize = 100_000;
 pub const PACK_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of a disk that new data may not take, or its share of a small disk: room for what is dirty in memory
-/// (256 MiB), for settling and for the files that the index writes before it removes others.
+/// (64 MiB in a server), for settling and for the files that the index writes before it removes others.
 pub const DISK_KEPT_BYTES: u64 = 512 << 20;
 pub const DISK_KEPT_SHARE: u64 = 8;
 

@@ -30,6 +30,11 @@ fn reserve_bytes(disk_bytes: u64) -> u64 {
     (disk_bytes / limits::DISK_RESERVE_SHARE).min(limits::DISK_RESERVE_BYTES)
 }
 
+/// So little is left that the reserve is needed.
+fn is_full(space: &DiskSpace) -> bool {
+    space.available < reserve_bytes(space.bytes) / 4
+}
+
 /// Watches the disk of one bucket.
 #[derive(Debug)]
 pub struct Reserve {
@@ -85,6 +90,11 @@ impl Reserve {
         ))
     }
 
+    /// True if [`Reserve::tend`] has something to do. Cost: two calls that wait for no write.
+    pub fn is_due(&self) -> bool {
+        self.space().is_ok_and(|space| is_full(&space) || self.is_missed(&space).unwrap_or(true))
+    }
+
     /// Gives the reserve up if the disk is full, and makes it again if there is space. Blocks for a few calls.
     pub fn tend(&self) -> Result<()> {
         self.try_tend().map_err(|error| Error::unavailable(format!("{} failed", self.path.display()), error))
@@ -92,21 +102,28 @@ impl Reserve {
 
     fn try_tend(&self) -> io::Result<()> {
         let space = self.give_up_if_full()?;
-        let bytes = reserve_bytes(space.bytes);
-        if bytes == 0 || space.available < kept_bytes(space.bytes) + bytes || self.disk.exists(&self.path)? {
+        if !self.is_missed(&space)? {
             return Ok(());
         }
-        let made = self.disk.create(&self.path).and_then(|file| file.preallocate(bytes, Fill::Nothing));
+        let file = self.disk.create(&self.path);
+        let made = file.and_then(|file| file.preallocate(reserve_bytes(space.bytes), Fill::Nothing));
         if made.is_err() {
             let _ = self.disk.remove(&self.path);
         }
         made
     }
 
+    /// There is space for the reserve, and it is not there.
+    fn is_missed(&self, space: &DiskSpace) -> io::Result<bool> {
+        let bytes = reserve_bytes(space.bytes);
+        let fits = bytes > 0 && space.available >= kept_bytes(space.bytes) + bytes;
+        Ok(fits && !self.disk.exists(&self.path)?)
+    }
+
     /// To be called before anything is written to a bucket that may lie on a full disk; what is left then.
     pub fn give_up_if_full(&self) -> io::Result<DiskSpace> {
         let space = self.space()?;
-        if space.available < reserve_bytes(space.bytes) / 4 && self.give_up() {
+        if is_full(&space) && self.give_up() {
             return self.space();
         }
         Ok(space)

@@ -62,6 +62,12 @@ pub struct Components {
     pub log: log::Settings,
 }
 
+impl Components {
+    fn reserve(&self) -> Option<Arc<Reserve>> {
+        self.local.as_ref().map(|local| Arc::clone(&local.reserve))
+    }
+}
+
 /// The directory of a `file://` bucket, and the disk that it is on.
 #[derive(Clone)]
 pub struct Local {
@@ -177,7 +183,7 @@ impl Store {
             cuts: Cuts::default(),
             clock: Arc::clone(&components.clock),
             gate: Arc::clone(&components.gate),
-            reserve: components.local.as_ref().map(|local| Arc::clone(&local.reserve)),
+            reserve: components.reserve(),
             settling: settle::Settling::new(unread, &components.log),
             combiner: Default::default(),
             compaction: Default::default(),
@@ -224,9 +230,8 @@ impl Store {
                 Medium::Object { .. } => limits::TAIL_OBJECTS_MAX,
             };
             let shared = Arc::new(Shared::new(components.log.tail_bytes_max, groups_max));
-            let reserve = components.local.as_ref().map(|local| Arc::clone(&local.reserve));
-            let (settings, log) = (log::Settings { reserve, ..components.log.clone() }, Arc::clone(&shared));
-            let init = LogInit { medium: medium.clone(), settings, shared: log };
+            let settings = log::Settings { reserve: components.reserve(), ..components.log.clone() };
+            let init = LogInit { medium: medium.clone(), settings, shared: Arc::clone(&shared) };
             let built = Db::builder(index.clone(), Arc::clone(&self.index) as _)
                 .with_settings(index_settings())
                 .with_db_cache(Arc::clone(&self.cache), id.0)
@@ -344,7 +349,7 @@ async fn work(inner: &Arc<Inner>, place: &IndexPlace, sweep: bool) {
     if inner.check().is_err() {
         return;
     }
-    if let Some(reserve) = inner.reserve.clone() {
+    if let Some(reserve) = inner.reserve.clone().filter(|reserve| reserve.is_due()) {
         report("keeping a reserve of the disk", inner.log().blocking(move || reserve.tend()).await.flatten());
     }
     // What was frozen but not yet written when the last server died is replayed, and nobody may write for long.
