@@ -57,10 +57,14 @@ pub const SETTLED_FILES_OPEN_MAX: usize = 128;
 pub const PACK_ROWS_MAX: usize = 100_000;
 pub const PACK_BYTES_MAX: u64 = 256 << 20;
 
-/// Bytes of a disk that new data may not take, or its share of a small disk: room for what is dirty in memory
-/// (64 MiB in a server), for settling and for the files that the index writes before it removes others.
+/// Bytes of a disk that new data may not take, or its share of a smaller disk: room for settling and for the files that
+/// the index writes before it removes others.
 pub const DISK_KEPT_BYTES: u64 = 512 << 20;
 pub const DISK_KEPT_SHARE: u64 = 8;
+
+/// At least these of them, or half of the disk: what is dirty in memory (64 MiB in a server) and what comes between two
+/// looks at the disk, on its way through the log to where it stays.
+pub const DISK_KEPT_BYTES_MIN: u64 = 192 << 20;
 
 /// Bytes of a disk that the reserve holds back, or its share of a small disk: the first files of a log, what the index
 /// writes of a tail, and the rows of a long removal.
@@ -181,6 +185,9 @@ pub const LOG_FILE_BYTES: u64 = 64 << 20;
 /// Bytes of the first file of an epoch; each next one is four times as large, up to [`LOG_FILE_BYTES`]. A file
 /// is written with zeros before it is used, so this bounds what opening a volume writes.
 pub const LOG_FIRST_FILE_BYTES: u64 = 1 << 20;
+
+/// A file of the log takes at most one part in so many of what the disk has left before it is written to.
+pub const LOG_AHEAD_SHARE: u64 = 4;
 
 /// If the groups of a file are this large on average, the next file is not written with zeros before it is used.
 pub const LOG_LARGE_GROUP_BYTES: u64 = 128 << 10;

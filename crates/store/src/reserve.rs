@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 /// Bytes of a disk of this size that new data may not take.
 fn kept_bytes(disk_bytes: u64) -> u64 {
-    (disk_bytes / limits::DISK_KEPT_SHARE).min(limits::DISK_KEPT_BYTES)
+    let share = (disk_bytes / limits::DISK_KEPT_SHARE).min(limits::DISK_KEPT_BYTES);
+    share.max(limits::DISK_KEPT_BYTES_MIN.min(disk_bytes / 2))
 }
 
 impl DiskSpace {
@@ -92,7 +93,7 @@ impl Reserve {
 
     /// True if [`Reserve::tend`] has something to do. Cost: two calls that wait for no write.
     pub fn is_due(&self) -> bool {
-        self.space().is_ok_and(|space| is_full(&space) || self.is_missed(&space).unwrap_or(true))
+        self.space().map_or(true, |space| is_full(&space) || self.is_missed(&space).unwrap_or(true))
     }
 
     /// Gives the reserve up if the disk is full, and makes it again if there is space. Blocks for a few calls.
@@ -105,6 +106,8 @@ impl Reserve {
         if !self.is_missed(&space)? {
             return Ok(());
         }
+        // A crash may have left the start of one.
+        let _ = self.disk.remove(&self.path);
         let file = self.disk.create(&self.path);
         let made = file.and_then(|file| file.preallocate(reserve_bytes(space.bytes), Fill::Nothing));
         if made.is_err() {
@@ -113,11 +116,16 @@ impl Reserve {
         made
     }
 
-    /// There is space for the reserve, and it is not there.
+    /// There is space for the reserve, and not all of it is there.
     fn is_missed(&self, space: &DiskSpace) -> io::Result<bool> {
         let bytes = reserve_bytes(space.bytes);
-        let fits = bytes > 0 && space.available >= kept_bytes(space.bytes) + bytes;
-        Ok(fits && !self.disk.exists(&self.path)?)
+        if bytes == 0 || space.available < kept_bytes(space.bytes) + bytes {
+            return Ok(false);
+        }
+        match self.disk.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            file => Ok(file?.byte_len()? < bytes),
+        }
     }
 
     /// To be called before anything is written to a bucket that may lie on a full disk; what is left then.
@@ -199,6 +207,11 @@ mod tests {
         reserve.tend().unwrap();
         assert_eq!(available(&disk), held, "what is left is not taken for another");
         others.truncate(0).unwrap();
+        reserve.tend().unwrap();
+        assert_eq!(available(&disk), DISK_BYTES - held);
+        assert!(!reserve.is_due());
+        disk.open(Path::new("/bucket/reserve")).unwrap().truncate(1).unwrap();
+        assert!(reserve.is_due(), "a crash left the start of one");
         reserve.tend().unwrap();
         assert_eq!(available(&disk), DISK_BYTES - held);
     }

@@ -132,14 +132,15 @@ impl Maker {
     /// Makes a file that holds its header and else zeros, durably.
     fn make(&self, id: FileId, fill: Fill) -> Result<Arc<dyn DiskFile>> {
         let path = self.path(id);
-        let made = self.try_make(&path, id, fill).or_else(|error| {
-            let given_up =
-                disk::is_full(&error) && self.settings.reserve.as_ref().is_some_and(|reserve| reserve.give_up());
-            if !given_up {
+        // What there is of one that could not be made takes space that others need.
+        let try_once = || self.try_make(&path, id, fill).inspect_err(|_| drop(self.disk.remove(&path)));
+        let made = try_once().or_else(|error| {
+            if !disk::is_full(&error) {
                 return Err(error);
             }
-            self.disk.remove(&path)?;
-            self.try_make(&path, id, fill)
+            // If it is gone already, there is space now all the same.
+            self.settings.reserve.as_ref().map(|reserve| reserve.give_up());
+            try_once()
         });
         made.map_err(|error| io_error("making", &path, error))
     }
@@ -158,7 +159,7 @@ impl Maker {
             let _ = self.disk.remove(&free.path);
         }
         let file = self.disk.create(path)?;
-        file.preallocate(self.settings.capacity(id.number), fill)?;
+        file.preallocate(self.bytes_ahead(id.number), fill)?;
         let header = FileHeader { id, ..self.header }.encode();
         disk::write_all_at(&*file, &mut [IoSlice::new(&header)], 0)?;
         file.sync_data()?;
@@ -168,6 +169,13 @@ impl Maker {
 }
 
 impl Maker {
+    /// Bytes that a file gets before they are needed: all that it may have, but never much of what the disk has left,
+    /// which may be the reserve that was just given up. A file grows where these end.
+    fn bytes_ahead(&self, number: u64) -> u64 {
+        let available = self.disk.space(&self.directory).map_or(u64::MAX, |space| space.available);
+        self.settings.capacity(number).min(available / limits::LOG_AHEAD_SHARE)
+    }
+
     /// Makes a free file the one with this id, durably; false if the fence is gone.
     ///
     /// Each step is durable before the next, so that no crash leaves a name of the log on another file's bytes.
@@ -290,15 +298,16 @@ impl DiskLog {
 
     fn take_next(&self, writer: &mut DiskWriter, id: FileId) -> Result<Arc<dyn DiskFile>> {
         let (made, file) = match writer.next.take() {
-            Some(Next::Made(made, file)) => (made, file?),
+            Some(Next::Made(made, file)) => (made, file),
             Some(Next::Making(made, thread)) => {
                 let lost = |_| Error::Closed("the thread that makes files died".to_owned());
-                (made, thread.join().map_err(lost)??)
+                (made, thread.join().map_err(lost)?)
             }
             None => return self.maker.make(id, Fill::Zeros),
         };
         assert_eq!(made, id, "the file that was prepared is the one that comes next");
-        Ok(file)
+        // That was some time ago: what was wrong then may have passed.
+        file.or_else(|_| self.maker.make(id, Fill::Zeros))
     }
 
     /// Begins to make the next file when the current one is half full.

@@ -1,6 +1,6 @@
 //! What a log does when nothing goes wrong.
 
-use crate::disk::{PAGE_BYTES, RealDisk, SimDisk, SimFaults};
+use crate::disk::{Disk, Fill, PAGE_BYTES, RealDisk, SimDisk, SimFaults};
 use crate::log::format::{BLOCK_BYTES, GROUP_HEADER_BYTES};
 use crate::log::on_disk::offset_of;
 use crate::log::{
@@ -329,4 +329,44 @@ async fn a_full_disk_stops_the_log_and_says_what_to_do() {
     let text = failed.unwrap().to_string();
     assert!(text.contains("free space in /log"), "{text}");
     assert!(matches!(log.room(Entrant::Payload).await, Err(Error::Exhausted(_))));
+}
+
+#[tokio::test]
+async fn a_file_that_could_not_be_made_leaves_nothing_and_is_made_when_there_is_space_again() {
+    let disk = SimDisk::new(Random::from_seed(1), SimFaults { capacity_bytes: 200_000, ..SimFaults::default() });
+    let others = disk.create(Path::new("/others")).unwrap();
+    let medium = Medium::Disk { disk: Arc::new(disk.clone()), directory: PathBuf::from("/log") };
+    let settings = Settings { drive: Drive::Task, ..small() };
+    let Opened { log, .. } = open(medium, 1, Position(0), Arc::new(NoListener), settings).await.unwrap();
+    let append = async |seq| log.durable(log.append_rows(seq, &[1; 900]).unwrap()).await;
+    let files = || disk.list(Path::new("/log")).unwrap().iter().filter(|name| name.starts_with("log-")).count();
+    others.preallocate(disk.space(Path::new("/log")).unwrap().available, Fill::Nothing).unwrap();
+    // Past the middle of the first file, where the next one is wanted.
+    for seq in 1..8 {
+        append(seq).await.unwrap();
+    }
+    assert_eq!(files(), 1);
+    others.truncate(0).unwrap();
+    for seq in 8..30 {
+        append(seq).await.unwrap();
+    }
+    assert_eq!(files(), 2);
+}
+
+#[tokio::test]
+async fn a_file_takes_little_of_what_the_disk_has_left_before_it_is_written_to() {
+    let disk = SimDisk::new(Random::from_seed(1), SimFaults { capacity_bytes: 40_000, ..SimFaults::default() });
+    let medium = Medium::Disk { disk: Arc::new(disk.clone()), directory: PathBuf::from("/log") };
+    let settings = Settings { drive: Drive::Task, ..small() };
+    let Opened { log, .. } = open(medium.clone(), 1, Position(0), Arc::new(NoListener), settings).await.unwrap();
+    let left = || disk.space(Path::new("/log")).unwrap().available;
+    assert!(left() >= 28_000, "{}", left());
+    // It goes on behind what it had.
+    for seq in 1..20 {
+        log.durable(log.append_rows(seq, &[1; 900]).unwrap()).await.unwrap();
+    }
+    log.close().await.unwrap();
+    let settings = Settings { drive: Drive::Task, ..small() };
+    let Opened { replay, .. } = open(medium, 2, Position(0), Arc::new(NoListener), settings).await.unwrap();
+    assert_eq!(all(replay).await.unwrap().len(), 19);
 }
