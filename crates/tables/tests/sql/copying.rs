@@ -139,6 +139,8 @@ async fn a_disk_that_is_nearly_full_takes_no_rows_and_lets_them_be_deleted() {
     assert!(refused(copy_in(&mut client, "COPY t FROM STDIN", &[b"5\t5\n"]).await.expect_err("there is no space")));
     assert_eq!(client.run("DELETE FROM t WHERE id = 1").await, ["DELETE 1"]);
     assert_eq!(client.run("DELETE FROM t WHERE n > 2").await, ["DELETE 1"]);
+    assert!(refused(client.fails("CREATE TABLE u (id int PRIMARY KEY)").await));
+    assert_eq!(client.run("CREATE TABLE IF NOT EXISTS t (id int PRIMARY KEY)").await, ["CREATE TABLE"]);
     database.volume.set_nearly_full(false);
     assert_eq!(client.run("UPDATE t SET n = n + 1").await, ["UPDATE 1"]);
 }

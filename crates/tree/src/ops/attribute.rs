@@ -124,6 +124,7 @@ pub async fn set(
     if value.len() > limits::ATTRIBUTE_VALUE_BYTES_MAX {
         return Err(Error::AttributeTooLarge(value.len()));
     }
+    tree.volume.check_space()?;
     let mut edit = Edit::begin(tree, call.request, &[ino]).await;
     let inode = edit.load(ino).await?;
     require_write(inode, call, name)?;

@@ -41,13 +41,13 @@ pub async fn create(
     rows: &(dyn Fn(&Inode, &mut Batch) + Send + Sync),
 ) -> Result<(Inode, Position)> {
     check_new(call, &new)?;
-    tree.volume.check_space()?;
     let mut edit = Edit::begin(tree, call.request, &[parent]).await;
     let directory = edit.load_directory(parent).await?;
     access::require(directory, &call.caller, Access::SEARCH)?;
     if edit.entry(parent, name).await?.is_some() {
         return Err(Error::AlreadyExists(name.to_string()));
     }
+    tree.volume.check_space()?;
     let directory = edit.of(parent);
     access::require(directory, &call.caller, Access::WRITE)?;
     let (gid, mode) = access::inherited(directory, &call.caller, new.kind, new.mode);

@@ -20,6 +20,7 @@ pub async fn link(tree: &Arc<Inner>, call: &Call, ino: Ino, parent: Ino, name: &
     if edit.entry(parent, name).await?.is_some() {
         return Err(Error::AlreadyExists(name.to_string()));
     }
+    tree.volume.check_space()?;
     access::require(edit.of(parent), &call.caller, Access::WRITE)?;
     let inode = edit.load(ino).await?;
     let (kind, links) = (inode.kind, inode.links);

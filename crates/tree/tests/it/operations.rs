@@ -396,3 +396,20 @@ async fn a_removal_that_fails_wakes_the_reaper_again_and_does_not_stop_the_other
     assert_eq!(fixture.tree.reap().await.unwrap(), 1);
     assert!(matches!(fixture.tree.inode(first).await, Err(Error::Stale(_))));
 }
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_names_and_attributes_and_lets_them_be_removed() {
+    let fixture = Fixture::new().await;
+    let ino = fixture.make(&root(), "/f", Kind::File, 0o644).await.unwrap().ino;
+    fixture.tree.set_attribute(&root(), ino, b"user.a", b"1", None).await.unwrap();
+    fixture.volume.set_nearly_full(true);
+    let is_full = |error| matches!(error, Error::Store(ballast_store::Error::Exhausted(_)));
+    assert!(is_full(fixture.make(&root(), "/g", Kind::File, 0o644).await.unwrap_err()));
+    let there = fixture.make(&root(), "/f", Kind::File, 0o644).await;
+    assert!(matches!(there, Err(Error::AlreadyExists(_))), "whoever makes what is there asks for no space");
+    assert!(is_full(fixture.tree.link(&root(), ino, Ino::ROOT, &name("g")).await.unwrap_err()));
+    assert!(is_full(fixture.tree.set_attribute(&root(), ino, b"user.a", b"2", None).await.unwrap_err()));
+    fixture.tree.remove_attribute(&root(), ino, b"user.a").await.unwrap();
+    fixture.rename(&root(), "/f", "/g", Rename::Replace).await.unwrap();
+    fixture.tree.unlink(&root(), Ino::ROOT, &name("g")).await.unwrap();
+}
