@@ -326,6 +326,9 @@ pub const LOG_REMOVES_IN_FLIGHT: usize = 16;
 /// person.
 pub const LOG_REMOVE_RETRY: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// How many of those are tried again in one round of settling, which waits for them.
+pub const LOG_REMOVE_RETRIES: usize = 64;
+
 /// Objects of the log up to this size are read whole: a second request costs more than these bytes.
 pub const LOG_SMALL_OBJECT_BYTES: u64 = 256 << 10;
 

@@ -184,10 +184,11 @@ impl Segments {
         match self.store.get_range(&path, pointer.offset..end).await {
             Ok(read) => Ok(read),
             Err(object_store::Error::NotFound { .. }) => Err(Error::PayloadMoved),
+            Err(error) if failure::is_lost(&error) => Err(unread(&path, error)),
             // What lies behind the end of an object is an error of its own to each store.
             Err(error) => match self.store.head(&path).await {
                 Ok(meta) if meta.size <= pointer.offset => Ok(Bytes::new()),
-                _ => Err(unavailable("read a segment", error)),
+                _ => Err(unread(&path, error)),
             },
         }
     }
@@ -268,8 +269,7 @@ impl Segments {
         }
         let path = self.path(place);
         let short = || Error::Corrupt(format!("{path} is too short for a segment"));
-        let read =
-            |range| async { self.store.get_range(&path, range).await.map_err(|e| unavailable("read a segment", e)) };
+        let read = |range| async { self.store.get_range(&path, range).await.map_err(|error| unread(&path, error)) };
         let start = bytes.checked_sub(FOOTER_BYTES as u64).filter(|start| *start >= 8).ok_or_else(short)?;
         let (magic, footer) = (read(0..8).await?, read(start..bytes).await?);
         let mut reader = Reader::new(footer, "the end of a segment");
@@ -295,7 +295,7 @@ impl Segments {
         }
         let path = self.path(place);
         let read = async { self.store.get(&path).await?.bytes().await };
-        let all = read.await.map_err(|error| unavailable("read a segment", error))?;
+        let all = read.await.map_err(|error| unread(&path, error))?;
         let mut end = MAGIC.len();
         for pointer in &listed {
             let payload = all.get(end..end + pointer.length as usize);
@@ -323,6 +323,15 @@ fn parse_name(name: &str) -> Option<Place> {
 
 fn unavailable(what: &str, error: object_store::Error) -> Error {
     Error::unavailable(format!("the bucket does not let us {what}"), error)
+}
+
+/// Damage, if the segment is gone or the disk has lost it.
+fn unread(path: &Path, error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => Error::Corrupt(format!("{path} is gone")),
+        error if failure::is_lost(&error) => Error::Corrupt(format!("{path}: the disk cannot read it ({error})")),
+        error => unavailable("read a segment", error),
+    }
 }
 
 /// A full disk is told as such. All else is the bucket's fault: the caller asked for nothing that could be wrong.

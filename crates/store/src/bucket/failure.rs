@@ -1,6 +1,6 @@
 //! What an error of a bucket means to its caller, and what a person can do about it.
 
-use crate::Error;
+use crate::{Error, disk};
 use std::error::Error as Source;
 use std::io;
 
@@ -32,16 +32,18 @@ pub fn failure(doing: &str, error: object_store::Error) -> Error {
 
 /// The first error of the chain that says that a disk or a quota is used up.
 fn full_disk(error: &(dyn Source + 'static)) -> Option<io::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        {
-            return Some(io.kind().into());
-        }
-        next = error.source();
-    }
-    None
+    let is_full = |io: &&io::Error| matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    io_errors(error).find(is_full).map(|io| io.kind().into())
+}
+
+/// True if the disk under a local bucket does not have what was written: to wait does not help.
+pub(crate) fn is_lost(error: &(dyn Source + 'static)) -> bool {
+    io_errors(error).any(disk::is_damage)
+}
+
+fn io_errors<'a>(error: &'a (dyn Source + 'static)) -> impl Iterator<Item = &'a io::Error> {
+    let chain = std::iter::successors(Some(error), |error: &&'a (dyn Source + 'static)| (*error).source());
+    chain.filter_map(|error| error.downcast_ref())
 }
 
 /// The last error of the chain: the outer ones mostly repeat it.

@@ -19,6 +19,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Faults {
 #[derive(Clone, Debug)]
 pub struct SimulatedStore {
     objects: Arc<InMemory>,
+    /// Bytes that the bucket's disk cannot read.
+    lost: Arc<parking_lot::Mutex<BTreeMap<Path, Range<u64>>>>,
     random: Random,
     dates: Option<Arc<Dates>>,
     client: Arc<Client>,
@@ -69,7 +72,8 @@ impl SimulatedStore {
     /// A new, empty bucket and the first client of it.
     pub fn new(random: Random, faults: Faults) -> Self {
         let objects = Arc::new(InMemory::new());
-        Self { objects, random, dates: None, client: Arc::default() }.with_faults(faults)
+        let (lost, client) = Default::default();
+        Self { objects, lost, random, dates: None, client }.with_faults(faults)
     }
 
     /// Dates objects by this clock instead of the machine's: collectors of garbage compare the two.
@@ -94,11 +98,21 @@ impl SimulatedStore {
             let written = parking_lot::Mutex::new(dates.written.lock().clone());
             Arc::new(Dates { clock: dates.clock.clone(), written })
         });
-        Self { objects: Arc::new(self.objects.fork()), random: self.random.clone(), dates, client: Arc::default() }
+        let (objects, random, client) = (Arc::new(self.objects.fork()), self.random.clone(), Arc::default());
+        Self { objects, lost: Arc::new(self.lost.lock().clone().into()), random, dates, client }
     }
 
     pub fn set_faults(&self, faults: Faults) {
         *self.client.faults.write() = faults;
+    }
+
+    /// From now on, to read these bytes of an object fails as if the bucket's disk had lost them.
+    pub fn lose(&self, object: &Path, bytes: Range<u64>) {
+        self.lost.lock().insert(object.clone(), bytes);
+    }
+
+    pub fn give_back(&self, object: &Path) {
+        self.lost.lock().remove(object);
     }
 
     /// Ends this client: it gets no answer any more, and its requests under way may or may not still arrive.
@@ -191,9 +205,14 @@ impl ObjectStore for SimulatedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (objects, location) = (self.objects.clone(), location.clone());
+        let (objects, location, asked, head) = (self.objects.clone(), location.clone(), location.clone(), options.head);
         let mut got = self.send(async move { objects.get_opts(&location, options).await }).await?;
         date(self.dates.as_ref(), &mut got.meta);
+        let is_lost = |lost: &Range<u64>| lost.start < got.range.end && got.range.start < lost.end;
+        if !head && self.lost.lock().get(&asked).is_some_and(is_lost) {
+            let source = std::io::Error::from_raw_os_error(libc::EIO).into();
+            return Err(Error::Generic { store: "simulated bucket", source });
+        }
         Ok(got)
     }
 

@@ -15,6 +15,7 @@ mod upload;
 
 pub(crate) use page::Damage;
 
+use crate::bucket::failure;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -50,19 +51,28 @@ impl CheckedStore {
             damages.push(cut_off(location, stored));
         }
         for at in (0..stored).step_by(SCRUB_BYTES as usize) {
-            let bytes = self.inner.get_range(location, at..stored.min(at + SCRUB_BYTES)).await?;
+            let bytes = match self.inner.get_range(location, at..stored.min(at + SCRUB_BYTES)).await {
+                Err(error) if failure::is_lost(&error) => {
+                    damages.push(lost(location, at));
+                    continue;
+                }
+                read => read?,
+            };
             damages.extend(Pages { object: location, stored, at, bytes }.damages());
         }
         Ok(damages)
     }
 
-    /// The error of a range that could not be read: for good, if the object ends before it.
+    /// The error of a range that could not be read: for good, if the disk has lost it or the object ends before it.
     async fn explain(&self, location: &Path, range: &GetRange, error: Error) -> Error {
         let start = match range {
             GetRange::Bounded(range) => range.start,
             GetRange::Offset(start) => *start,
             GetRange::Suffix(_) => 0,
         };
+        if failure::is_lost(&error) {
+            return damaged(lost(location, start));
+        }
         match self.inner.head(location).await {
             Ok(meta) if page::content_bytes(meta.size).is_none_or(|size| start >= size) => {
                 damaged(cut_off(location, meta.size))
@@ -84,6 +94,10 @@ fn damaged(damage: Damage) -> Error {
 fn cut_off(location: &Path, stored: u64) -> Damage {
     let offset = stored.saturating_sub(1) / PAGE_BYTES * PAGE_BYTES;
     Damage { object: location.clone(), offset, what: "the object ends too early" }
+}
+
+fn lost(location: &Path, offset: u64) -> Damage {
+    Damage { object: location.clone(), offset, what: "the disk cannot read it" }
 }
 
 fn refused(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -127,11 +141,11 @@ impl ObjectStore for CheckedStore {
                 GetRange::Suffix(bytes) => GetRange::Suffix(page::stored_suffix(*bytes)),
             });
         }
-        let got = match (self.inner.get_opts(location, options).await, &wanted) {
-            (Err(error @ Error::Generic { .. }), Some(range)) => {
-                return Err(self.explain(location, range, error).await);
+        let got = match self.inner.get_opts(location, options).await {
+            Err(error @ Error::Generic { .. }) => {
+                return Err(self.explain(location, wanted.as_ref().unwrap_or(&GetRange::Offset(0)), error).await);
             }
-            (got, _) => got?,
+            got => got?,
         };
         let stored = got.meta.size;
         let size = page::content_bytes(stored).ok_or_else(|| damaged(cut_off(location, stored)))?;
@@ -147,7 +161,10 @@ impl ObjectStore for CheckedStore {
                 let read = got.range.clone();
                 // Only what was read from the end backwards begins within a page.
                 let at = read.start.next_multiple_of(PAGE_BYTES).min(read.end);
-                let bytes = got.bytes().await?.split_off((at - read.start) as usize);
+                let bytes = match got.bytes().await {
+                    Err(error) if failure::is_lost(&error) => return Err(damaged(lost(location, at))),
+                    bytes => bytes?.split_off((at - read.start) as usize),
+                };
                 let pages = Pages { object: location, stored, at, bytes };
                 if let Some(damage) = pages.damages().next() {
                     return Err(damaged(damage));

@@ -256,18 +256,18 @@ impl Read for SnapshotRead {
 
     async fn read_payload(&self, pointer: &Pointer) -> Result<Bytes> {
         self.inner.ready().await?;
-        match self.inner.read_payload(pointer).await {
-            Err(Error::PayloadMoved) => {}
+        let unread = match self.inner.read_payload(pointer).await {
+            // Lost is also what another server removed when it had been rescued.
+            Err(error @ (Error::PayloadMoved | Error::Corrupt(_))) => error,
             other => return other,
-        }
-        let rescued = self.inner.get(&rescued_key(&self.name, pointer)).await?;
-        let to = rescued.and_then(|value| value.pointers.first().copied()).ok_or(Error::PayloadMoved)?;
+        };
+        let to = rescued(&self.inner, &self.name, pointer).await?.ok_or(unread)?;
         self.inner.read_payload(&to).await
     }
 }
 
 /// Copies what the snapshots need of log files that are about to go. A file is left ([`Settling::is_left`]) if that
-/// cannot be read, or the snapshot itself. Done again after a crash, it does no harm.
+/// cannot be read, or the snapshot itself. What was copied before is not copied again.
 ///
 /// [`Settling::is_left`]: super::settle::Settling::is_left
 pub(crate) async fn rescue(inner: &Arc<Inner>, files: &[LogFile]) -> Result<()> {
@@ -295,9 +295,14 @@ async fn rescue_for(inner: &Arc<Inner>, name: &str, places: &BTreeSet<Place>) ->
         needed.extend(of_files.map(|pointer| (pointer.place, pointer.offset, pointer.length, pointer.crc)));
     })
     .await?;
-    let needed: Vec<Pointer> =
-        needed.into_iter().map(|(place, offset, length, crc)| Pointer { place, offset, length, crc }).collect();
-    let mut needed = needed.as_slice();
+    let mut missing = Vec::new();
+    for (place, offset, length, crc) in needed {
+        let pointer = Pointer { place, offset, length, crc };
+        if rescued(inner, name, &pointer).await?.is_none() {
+            missing.push(pointer);
+        }
+    }
+    let mut needed = missing.as_slice();
     while !needed.is_empty() {
         let (some, rest) = needed.split_at(fitting(needed));
         needed = rest;
@@ -335,6 +340,12 @@ fn fitting(pointers: &[Pointer]) -> usize {
 
 fn rescued_prefix(name: &str) -> Bytes {
     Space::Rescued.key(&[name.as_bytes(), &[0]])
+}
+
+/// Where there is a copy for a snapshot of what was in the log.
+async fn rescued(inner: &Inner, name: &str, pointer: &Pointer) -> Result<Option<Pointer>> {
+    let row = inner.get(&rescued_key(name, pointer)).await?;
+    Ok(row.and_then(|value| value.pointers.first().copied()))
 }
 
 fn rescued_key(name: &str, pointer: &Pointer) -> Bytes {

@@ -396,15 +396,13 @@ impl DiskLog {
         self.directory().join(settled_name(id))
     }
 
-    /// `None` if it is gone. It may not have got its name.
+    /// `None` if it is gone.
     pub fn open_settled(&self, id: FileId) -> Result<Option<Arc<dyn DiskFile>>> {
-        for path in [self.settled_path(id), self.maker.path(id)] {
-            match self.disk().open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                opened => return opened.map(Some).map_err(|error| io_error("opening", &path, error)),
-            }
+        let path = self.settled_path(id);
+        match self.disk().open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(|error| read_error(&path, error)),
         }
-        Ok(None)
     }
 
     pub fn remove_settled(&self, id: FileId) -> Result<()> {

@@ -15,7 +15,7 @@
 use super::Log;
 use super::files::FileEntry;
 use super::format::{Entry, FILE_HEADER_BYTES, FileHeader, FileId, GROUP_HEADER_BYTES, GroupHeader};
-use super::on_disk::{self, io_error, offset_of, parse_settled_name};
+use super::on_disk::{self, io_error, offset_of, parse_settled_name, read_error};
 use super::recovery::check_end;
 use super::replay::{GroupReader, Source};
 use super::shared::{Backend, Shared, blocking};
@@ -25,6 +25,7 @@ use crate::{Error, Pointer, Result, limits};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// See the module.
@@ -54,19 +55,21 @@ impl Log {
     /// without one of its middle is taken for damaged. It remains readable here until [`Log::forget`], which is to be
     /// called when the segment is known.
     pub(crate) async fn settle_file(&self, place: Place) -> Result<Option<(u64, Arc<()>)>> {
-        let Some(id) = FileId::of(place).filter(|_| !self.shared.is_removing()) else { return Ok(None) };
+        let Some(id) = FileId::of(place).filter(|_| !self.shared.begins_to_remove()) else { return Ok(None) };
         let parts = |entry: &FileEntry| (entry.bytes, entry.handle.clone(), Arc::clone(&entry.hold));
         let found = self.shared.state.lock().files.for_segment(id).map(parts);
         let Some((bytes, handle, hold)) = found else { return Ok(None) };
         let (Backend::Disk(disk), Some(handle)) = (&self.shared.backend, handle) else {
             return Ok(Some((bytes, hold)));
         };
-        let disk = Arc::clone(disk);
+        let (disk, shared) = (Arc::clone(disk), Arc::clone(&self.shared));
         let settle = move || {
+            let bytes = handle.byte_len().map_err(|error| io_error("measuring", &disk.settled_path(id), error))?;
             if let Err(error) = disk.settle(id) {
                 tracing::warn!(%error, "a file of the log becomes a segment under its old name, until the next open");
+                shared.unnamed.lock().insert(id, handle);
             }
-            handle.byte_len().map_err(|error| io_error("measuring", &disk.settled_path(id), error))
+            Ok(bytes)
         };
         let bytes = blocking(self.shared.is_inline(), settle).await??;
         Ok(Some((bytes, hold)))
@@ -100,9 +103,17 @@ impl SettledFiles {
                 if known(id.place()) || shared.state.lock().files.get(id).is_some() {
                     continue;
                 }
-                // An earlier server may be removing it.
-                let Some(file) = disk.open_settled(id)? else { continue };
-                let bytes = file.byte_len().map_err(|error| io_error("measuring", &disk.settled_path(id), error))?;
+                let bytes = match disk.open_settled(id) {
+                    // An earlier server may be removing it.
+                    Ok(None) => continue,
+                    Ok(Some(file)) => file.byte_len().map_err(|error| read_error(&disk.settled_path(id), error)),
+                    Err(error) => Err(error),
+                };
+                // Who reads it is told so, and who does not is not held up.
+                let bytes = bytes.unwrap_or_else(|error| {
+                    tracing::error!(%error, "what lies there cannot be read");
+                    shared.settings.file_bytes
+                });
                 found.push((id.place(), bytes));
             }
             Ok(found)
@@ -121,8 +132,9 @@ impl SettledFiles {
     }
 
     async fn file(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
-        if let Some(file) = self.open.lock().get(&id) {
-            return Ok(Arc::clone(file));
+        let open = self.shared.unnamed.lock().get(&id).or(self.open.lock().get(&id)).cloned();
+        if let Some(open) = open {
+            return Ok(open);
         }
         let Backend::Disk(disk) = &self.shared.backend else { return Err(Error::PayloadMoved) };
         let disk = Arc::clone(disk);
@@ -142,6 +154,12 @@ impl SettledFiles {
             Backend::Disk(disk) => Arc::clone(disk),
             Backend::Objects(writer) => return writer.objects.remove(id.number).await,
         };
+        let unnamed = self.shared.unnamed.lock().remove(&id);
+        if let Some(handle) = unnamed {
+            // It still has the name of a file of the log, and goes like one.
+            self.shared.remove_later(id, Some(handle));
+            return Ok(());
+        }
         self.open.lock().remove(&id);
         blocking(self.shared.is_inline(), move || disk.remove_settled(id)).await?
     }
@@ -149,8 +167,8 @@ impl SettledFiles {
     /// The payloads that the file's groups name, for `fsck` and `inspect`, after all of the file was compared with its
     /// checksums but payload, and the header and the records of its last group: no later one tells of that.
     pub async fn payloads(&self, place: Place) -> Result<Vec<Pointer>> {
-        let (Some(id), Backend::Disk(disk)) = (FileId::of(place), &self.shared.backend) else { return Ok(Vec::new()) };
-        let (file, path) = (self.file(id).await?, disk.settled_path(id));
+        let (Some(id), Backend::Disk(_)) = (FileId::of(place), &self.shared.backend) else { return Ok(Vec::new()) };
+        let (file, path) = (self.file(id).await?, PathBuf::from(self.name(place)));
         blocking(self.shared.is_inline(), move || {
             let header = FileHeader::decode(&on_disk::read_block(&*file, &path, 0)?);
             let first = GroupHeader::decode(&on_disk::read_block(&*file, &path, FILE_HEADER_BYTES)?);
@@ -179,8 +197,10 @@ impl SettledFiles {
 
     pub fn name(&self, place: Place) -> String {
         match (FileId::of(place), &self.shared.backend) {
-            (Some(id), Backend::Disk(disk)) => disk.settled_path(id).display().to_string(),
-            (Some(id), Backend::Objects(_)) => self.shared.name(id),
+            (Some(id), Backend::Disk(disk)) if !self.shared.unnamed.lock().contains_key(&id) => {
+                disk.settled_path(id).display().to_string()
+            }
+            (Some(id), _) => self.shared.name(id),
             (None, _) => place.to_string(),
         }
     }

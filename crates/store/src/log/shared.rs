@@ -54,6 +54,8 @@ pub struct Shared {
     write_micros: AtomicU64,
     /// Files that are no part of the log any more and are still there.
     unremoved: Mutex<BTreeMap<FileId, Unremoved>>,
+    /// Files that are segments but could not be given the name of one.
+    pub unnamed: Mutex<BTreeMap<FileId, Arc<dyn DiskFile>>>,
     /// Where writers wait for room, by [`Entrant`]: the first in line holds the lock and is told when there may be some.
     lines: [AsyncMutex<()>; 3],
     room: Notify,
@@ -79,9 +81,10 @@ impl Shared {
             _ => Waker::Task(Notify::new()),
         };
         let (state, listener) = (Mutex::new(state), RwLock::new(listener));
-        let (committer, write_micros, unremoved) = (Mutex::new(None), AtomicU64::new(0), Mutex::default());
+        let (committer, write_micros) = (Mutex::new(None), AtomicU64::new(0));
+        let (unremoved, unnamed) = (Mutex::default(), Mutex::default());
         let (lines, room) = (Default::default(), Notify::new());
-        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved, lines, room }
+        Self { state, backend, settings, listener, waker, committer, write_micros, unremoved, unnamed, lines, room }
     }
 
     pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
@@ -352,7 +355,7 @@ impl Shared {
         for id in files.iter().filter_map(|file| FileId::of(file.place)) {
             let taken: Option<FileEntry> = self.state.lock().files.take_condemned(id);
             if let Some(taken) = taken {
-                self.unremoved.lock().insert(id, Unremoved { handle: taken.handle, failed: None });
+                self.remove_later(id, taken.handle);
                 self.wake_room();
             }
         }
@@ -363,12 +366,20 @@ impl Shared {
             Backend::Objects(_) => limits::LOG_REMOVES_IN_FLIGHT,
         };
         let due: Vec<_> = {
-            let mut unremoved = self.unremoved.lock();
-            let due = unremoved.iter_mut().filter(|(_, file)| file.is_due());
+            let (mut unremoved, mut again) = (self.unremoved.lock(), 0);
+            let due = unremoved.iter_mut().filter(|(_, file)| {
+                again += usize::from(file.failed.is_some() && file.is_due());
+                file.failed.is_none() || file.is_due() && again <= limits::LOG_REMOVE_RETRIES
+            });
             due.map(|(id, file)| (*id, file.handle.take())).collect()
         };
         let removals: Vec<_> = due.into_iter().map(|(id, handle)| self.remove_due(id, handle)).collect();
         stream::iter(removals).buffer_unordered(at_once).collect().await
+    }
+
+    /// The next call of [`Shared::remove`] removes this as well.
+    pub fn remove_later(&self, id: FileId, handle: Option<Arc<dyn DiskFile>>) {
+        self.unremoved.lock().insert(id, Unremoved { handle, failed: None });
     }
 
     /// One that cannot be removed is told of once, and is no reason for the others to stay.
@@ -389,6 +400,11 @@ impl Shared {
     /// True if files that the log has let go of are to be removed, also those for which it is time to try again.
     pub fn is_removing(&self) -> bool {
         self.unremoved.lock().values().any(Unremoved::is_due)
+    }
+
+    /// True if there are some of them whose removal has not been tried, or was interrupted.
+    pub fn begins_to_remove(&self) -> bool {
+        self.unremoved.lock().values().any(|file| file.failed.is_none())
     }
 
     pub async fn close(&self) -> Result<()> {

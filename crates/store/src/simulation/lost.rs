@@ -175,7 +175,9 @@ async fn flip(world: &World, object: &Path, at: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_block_of_the_index_holds_up_nobody_and_what_it_points_at_stays() {
-    for mut world in [World::on_disk(), World::in_objects()] {
+    for (mut world, disk_loses) in
+        [(World::on_disk(), false), (World::on_disk(), true), (World::in_objects(), false), (World::in_objects(), true)]
+    {
         let first = volume(&world).await;
         let lost = put_lost(&first).await;
         // Rows that fill blocks of their own around the lost one's.
@@ -197,7 +199,10 @@ async fn a_damaged_block_of_the_index_holds_up_nobody_and_what_it_points_at_stay
         }
         assert!(!damaged.is_empty(), "the row is in the index");
         for (object, at) in &damaged {
-            flip(&world, object, *at).await;
+            match disk_loses {
+                true => world.bucket.lose(object, *at as u64..*at as u64 + 1),
+                false => flip(&world, object, *at).await,
+            }
         }
         let volume = world.open().await.unwrap();
         let unread = volume.get(&key(LOST)).await.map(drop);
@@ -205,7 +210,10 @@ async fn a_damaged_block_of_the_index_holds_up_nobody_and_what_it_points_at_stay
         // Collecting has to look through all rows.
         writers_go_on(&volume).await;
         for (object, at) in &damaged {
-            flip(&world, object, *at).await;
+            match disk_loses {
+                true => world.bucket.give_back(object),
+                false => flip(&world, object, *at).await,
+            }
         }
         drop(volume);
         world.crash();
@@ -236,7 +244,9 @@ async fn a_file_that_cannot_be_removed_holds_up_no_other_and_goes_when_it_can() 
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_snapshot_holds_up_nobody_and_what_it_may_need_stays_until_it_is_deleted() {
-    for mut world in [World::on_disk(), World::in_objects()] {
+    for (mut world, is_mended) in
+        [(World::on_disk(), false), (World::on_disk(), true), (World::in_objects(), false), (World::in_objects(), true)]
+    {
         let first = volume(&world).await;
         put_lost(&first).await;
         first.create_snapshot("s").await.unwrap();
@@ -257,15 +267,42 @@ async fn a_damaged_snapshot_holds_up_nobody_and_what_it_may_need_stays_until_it_
         let opened = volume.open_snapshot("s").await.map(drop);
         assert!(matches!(&opened, Err(Error::Corrupt(text)) if text.contains("manifest")), "{opened:?}");
         all_else_goes_on(&volume).await;
-        assert!(problems(&volume).await.iter().any(|problem| problem.contains("snapshot \"s\"")));
-        for manifest in &manifests {
-            flip(&world, manifest, 100).await;
+        let report = volume.fsck(&mut |_| {}).await.unwrap();
+        assert!(report.problems.iter().any(|problem| problem.contains("snapshot \"s\"")));
+        assert!(report.segments_unused > 0, "{report:?}");
+        if is_mended {
+            for manifest in &manifests {
+                flip(&world, manifest, 100).await;
+            }
+            let snapshot = volume.open_snapshot("s").await.unwrap();
+            assert_eq!(read(&*snapshot, LOST).await.unwrap(), lost_content());
+            assert_eq!(read(&*snapshot, 200).await.unwrap(), content(1, 3000));
         }
-        let snapshot = volume.open_snapshot("s").await.unwrap();
-        assert_eq!(read(&*snapshot, LOST).await.unwrap(), lost_content());
-        assert_eq!(read(&*snapshot, 200).await.unwrap(), content(1, 3000));
-        drop(snapshot);
         volume.delete_snapshot("s").await.unwrap();
         all_else_goes_on(&volume).await;
+        let report = volume.fsck(&mut |_| {}).await.unwrap();
+        assert_eq!(report.segments_unused, 0, "its space is given back");
+        assert!(report.problems.iter().all(|problem| problem.contains("/manifest/")), "{report:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_renamed_can_be_read_and_goes_when_it_can() {
+    let world = World::on_disk();
+    let volume = volume(&world).await;
+    let lost = put_lost(&volume).await;
+    let (path, disk) = (world.log_file(lost.place).unwrap(), world.disk.clone().unwrap());
+    assert!(world.lose(&lost));
+    disk.fix(&path, true);
+    all_else_goes_on(&volume).await;
+    assert_eq!(world.log_file(lost.place).as_ref(), Some(&path), "it is a segment under its old name");
+    is_named(read(&*volume, LOST).await, "the disk cannot read it");
+    give_back(&world, &lost);
+    assert_eq!(read(&*volume, LOST).await.unwrap(), lost_content());
+    all_else_goes_on(&volume).await;
+    assert_eq!(read(&*volume, LOST).await.unwrap(), lost_content(), "wherever it is by now");
+    disk.fix(&path, false);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(world.log_file(lost.place), None);
+    assert_eq!(read(&*volume, LOST).await.unwrap(), lost_content());
 }
