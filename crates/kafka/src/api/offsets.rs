@@ -5,8 +5,10 @@ use crate::codes::number;
 use crate::reply::To;
 use ballast_streams::batch::LEADER_EPOCH;
 use ballast_streams::{FoundOffset, OffsetAt, PartitionId, Result, Right, Stream};
+use ballast_types::ErrorKind;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
@@ -120,36 +122,52 @@ impl Client {
 
     /// One directory, the volume.
     pub(super) async fn describe_log_dirs(&self, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
-        let mut topics = Vec::new();
-        match request.topics {
+        let result = DescribeLogDirsResult::default().with_log_dir(text("/"));
+        let result = match self.topics_with_bytes(request.topics).await {
+            Ok(topics) => result.with_topics(topics),
+            Err(error) => result.with_error_code(number(&error)),
+        };
+        DescribeLogDirsResponse::default().with_results(vec![result])
+    }
+
+    /// All topics if none is asked for; of those that are, the ones that are there.
+    async fn topics_with_bytes(&self, asked: Option<Vec<DescribableLogDirTopic>>) -> Result<Vec<DescribeLogDirsTopic>> {
+        let mut found = Vec::new();
+        match asked {
             Some(asked) => {
                 for topic in asked {
-                    let Ok(stream) = self.stream(&topic.topic, Right::Read).await else { continue };
+                    let stream = match self.stream(&topic.topic, Right::Read).await {
+                        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) => continue,
+                        stream => stream?,
+                    };
                     let ids = topic.partitions.iter().filter_map(|index| partition_of(&stream, *index).ok());
-                    topics.push((topic.topic, ids.collect::<Vec<_>>()));
+                    found.push((topic.topic, ids.collect::<Vec<_>>()));
                 }
             }
             None => {
-                for listed in self.broker.streams.list(&self.call).await.unwrap_or_default() {
+                for listed in self.broker.streams.list(&self.call).await? {
                     let Some(name) = listed.name else { continue };
                     let ino = listed.stream.ino;
                     let ids = (0..listed.stream.partitions()).map(|partition| PartitionId { ino, partition });
-                    topics.push((TopicName(text(name)), ids.collect()));
+                    found.push((TopicName(text(name)), ids.collect()));
                 }
             }
         }
-        let mut result = DescribeLogDirsResult::default().with_log_dir(text("/"));
-        for (name, ids) in topics {
+        let mut topics = Vec::with_capacity(found.len());
+        for (name, ids) in found {
             let mut partitions = Vec::with_capacity(ids.len());
             for id in ids {
-                let bytes = self.broker.streams.partition_bytes(id).await.unwrap_or(0);
-                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                let bytes = match self.broker.streams.partition_bytes(id).await {
+                    // It was removed meanwhile.
+                    Err(error) if error.kind() == ErrorKind::NotFound => 0,
+                    bytes => i64::try_from(bytes?).unwrap_or(i64::MAX),
+                };
                 let index = i32::try_from(id.partition).unwrap_or(i32::MAX);
                 partitions
                     .push(DescribeLogDirsPartition::default().with_partition_index(index).with_partition_size(bytes));
             }
-            result.topics.push(DescribeLogDirsTopic::default().with_name(name).with_partitions(partitions));
+            topics.push(DescribeLogDirsTopic::default().with_name(name).with_partitions(partitions));
         }
-        DescribeLogDirsResponse::default().with_results(vec![result])
+        Ok(topics)
     }
 }

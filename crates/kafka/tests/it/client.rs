@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub struct Server {
     pub address: SocketAddr,
+    pub volume: Arc<MemoryVolume>,
     pub streams: Streams,
     pub shutdown: Shutdown,
     pub task: tokio::task::JoinHandle<()>,
@@ -31,14 +32,14 @@ impl Server {
         let (volume, clock) = (Arc::new(MemoryVolume::new()), Arc::new(SystemClock));
         let tree = Tree::open(Arc::clone(&volume) as _, Arc::clone(&clock) as _, (0, 0)).await.unwrap();
         let config = Config { group_initial_delay: std::time::Duration::ZERO, ..config };
-        let streams = Streams::new(volume, tree, clock, Random::from_seed(3), config);
+        let streams = Streams::new(Arc::clone(&volume) as _, tree, clock, Random::from_seed(3), config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = Settings::new(address, Arc::new(|_| Call::internal()));
         let shutdown = Shutdown::new();
         let task =
             tokio::spawn(Kafka::serve(listener, streams.clone(), settings, &Metrics::default(), shutdown.clone()));
-        Self { address, streams, shutdown, task }
+        Self { address, volume, streams, shutdown, task }
     }
 
     pub async fn connect(&self) -> Client {

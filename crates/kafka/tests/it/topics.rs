@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Server, text, topic};
 use crate::versions::produce;
+use ballast_store::Volume;
 use ballast_streams::testing::BatchBuilder;
 use kafka_protocol::messages::*;
 
@@ -142,4 +143,27 @@ async fn transactions_are_refused_by_name() {
     assert!(response.coordinators[0].error_message.as_ref().unwrap().contains("not supported yet"));
     let init = InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("tx"))));
     assert_ne!(client.call(4, &init).await.error_code, 0);
+}
+
+#[tokio::test]
+async fn what_partitions_take_is_told_or_why_it_cannot_be() {
+    let server = Server::start().await;
+    server.topic("t", 2).await;
+    let mut client = server.connect().await;
+    let asked = |name| {
+        let topic = describe_log_dirs_request::DescribableLogDirTopic::default();
+        let topic = topic.with_topic(crate::client::topic(name)).with_partitions(vec![1, 9]);
+        DescribeLogDirsRequest::default().with_topics(Some(vec![topic]))
+    };
+    let all = DescribeLogDirsRequest::default().with_topics(None);
+    for (request, topics, partitions) in [(&all, 1, 2), (&asked("t"), 1, 1), (&asked("no"), 0, 0)] {
+        let told = client.call(1, request).await.results.remove(0);
+        let found = told.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>();
+        assert_eq!((told.error_code, told.topics.len(), found), (0, topics, partitions));
+    }
+    server.volume.close().await.unwrap();
+    for request in [&all, &asked("t")] {
+        let told = client.call(1, request).await.results.remove(0);
+        assert_eq!((told.error_code, told.topics.len()), (6, 0), "it is not said that there is none");
+    }
 }

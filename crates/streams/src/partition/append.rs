@@ -111,6 +111,7 @@ async fn run(inner: &Inner, parts: Vec<AppendPart>, ordered: oneshot::Sender<()>
         Ok(room) => room,
         Err(error) => {
             work.iter().for_each(|work| results[work.index] = Err(error.clone().into()));
+            inner.counters.refused.inc_by(results.len() as u64);
             return results;
         }
     };
