@@ -16,6 +16,7 @@ use ballast_store::Position;
 use ballast_tree::access::Access;
 use bytes::{BufMut, Bytes, BytesMut};
 use datafusion::sql::sqlparser::ast;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 /// How lines are written.
@@ -433,22 +434,24 @@ fn unescape(raw: &[u8], format: &CopyFormat) -> Result<Option<String>> {
             Some(b'r') => b'\r',
             Some(b't') => b'\t',
             Some(b'v') => 11,
-            Some(digit @ b'0'..=b'7') => {
-                let mut code = u32::from(digit - b'0');
-                for _ in 0..2 {
-                    match rest.peek() {
-                        Some(next @ b'0'..=b'7') => code = code * 8 + u32::from(next - b'0'),
-                        _ => break,
-                    }
-                    rest.next();
-                }
-                u8::try_from(code & 0xff).unwrap_or(0)
-            }
+            Some(digit @ b'0'..=b'7') => code(u32::from(digit - b'0'), 8, &mut rest),
+            Some(b'x') if rest.peek().is_some_and(u8::is_ascii_hexdigit) => code(0, 16, &mut rest),
             Some(other) => other,
             None => b'\\',
         });
     }
     String::from_utf8(out).map(Some).map_err(|_| Error::InvalidEncoding)
+}
+
+/// Reads at most two digits more of a byte's number.
+fn code(begun: u32, base: u32, rest: &mut Peekable<impl Iterator<Item = u8>>) -> u8 {
+    let mut code = begun;
+    for _ in 0..2 {
+        let Some(digit) = rest.peek().and_then(|next| char::from(*next).to_digit(base)) else { break };
+        code = code * base + digit;
+        rest.next();
+    }
+    u8::try_from(code & 0xff).unwrap_or(0)
 }
 
 fn read_csv(line: &str, format: &CopyFormat) -> Result<Vec<Option<String>>> {

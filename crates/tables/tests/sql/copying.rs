@@ -44,6 +44,9 @@ async fn text_goes_in_and_out_with_its_escapes() {
     assert_eq!(copy_out(&mut client, "COPY t TO STDOUT").await.as_bytes(), data);
     assert_eq!(copy_in(&mut client, "COPY t (s, id) FROM stdin", &[b"x\t9\n\\.\nnothing\n"]).await.unwrap(), 1);
     assert_eq!(client.run("SELECT * FROM t WHERE id = 9").await, ["9|x|5"]);
+    let numbers = b"10\t\\101\\1012\\7!\n11\t\\x41\\x4a1\\x9!\\xyz\n";
+    assert_eq!(copy_in(&mut client, "COPY t (id, s) FROM stdin", &[numbers]).await.unwrap(), 2);
+    assert_eq!(client.run("SELECT id, s FROM t WHERE id > 9").await, ["10|AA2\u{7}!", "11|AJ1\t!xyz"]);
 }
 
 #[tokio::test]
