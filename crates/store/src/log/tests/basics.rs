@@ -342,12 +342,12 @@ async fn a_file_that_could_not_be_made_leaves_nothing_and_is_made_when_there_is_
     let files = || disk.list(Path::new("/log")).unwrap().iter().filter(|name| name.starts_with("log-")).count();
     others.preallocate(disk.space(Path::new("/log")).unwrap().available, Fill::Nothing).unwrap();
     // Past the middle of the first file, where the next one is wanted.
-    for seq in 1..8 {
+    for seq in 1..12 {
         append(seq).await.unwrap();
     }
     assert_eq!(files(), 1);
     others.truncate(0).unwrap();
-    for seq in 8..30 {
+    for seq in 12..30 {
         append(seq).await.unwrap();
     }
     assert_eq!(files(), 2);
